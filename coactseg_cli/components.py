@@ -1,0 +1,33 @@
+"""Connected components, their sizes and centres: one connectivity everywhere."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+
+CONNECTIVITY = 6  # face neighbours, as in the MSSEG challenges (docs/metrics.md)
+
+
+def label(mask: np.ndarray, connectivity: int = CONNECTIVITY) -> tuple[np.ndarray, int]:
+    """Number the components of a boolean (X, Y, Z) array 1..n in raster order. Returns: labels (uint32), n."""
+    labels, n = cc3d.connected_components(np.asfortranarray(mask), connectivity=connectivity, return_N=True)
+    return labels, int(n)
+
+
+def sizes(labels: np.ndarray, n: int) -> np.ndarray:
+    """Voxels per component: (n,) int64."""
+    return np.bincount(labels.ravel(order="K"), minlength=n + 1)[1 : n + 1]
+
+
+def remove_small(mask: np.ndarray, voxel_mm3: float, min_mm3: float, connectivity: int = CONNECTIVITY) -> np.ndarray:
+    """Drop components whose volume is not strictly above `min_mm3` (the MSSEG rule: 3 mm3 itself is dropped)."""
+    if min_mm3 <= 0:
+        return mask.astype(bool)
+    labels, n = label(mask, connectivity)
+    keep = np.concatenate([[False], sizes(labels, n) >= min_voxels(voxel_mm3, min_mm3)])
+    return keep[labels]
+
+
+def min_voxels(voxel_mm3: float, min_mm3: float) -> int:
+    """Fewest voxels whose volume is strictly above `min_mm3`: floor(min / voxel) + 1, the division rounded at 1e-6."""
+    return int(np.floor(round(min_mm3 / voxel_mm3, 6))) + 1

@@ -1,0 +1,201 @@
+"""One frozen, checked configuration per command; nothing here reads a scan or starts work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from bids_app.cases import LabelKind
+from coactseg_cli.errors import InvalidConfig
+
+
+class SkullStrip(StrEnum):
+    """Where the brain mask comes from."""
+
+    AUTO = "auto"  # a mask that was given, else HD-BET where its weights are, else builtin
+    HD_BET = "hd-bet"
+    BUILTIN = "builtin"  # needs no download
+    NONE = "none"  # already stripped: what is not zero is brain
+
+
+class Normalize(StrEnum):
+    """What happens to the intensities."""
+
+    ZSCORE = "zscore"  # zero mean, unit variance inside the brain mask; zero outside
+    NONE = "none"  # as they are
+
+
+class Anatomical(StrEnum):
+    """The space in which the visits of a participant meet (fMRIPrep's --subject-anatomical-reference)."""
+
+    UNBIASED = "unbiased"  # halfway space of all visits (Reuter et al. 2012)
+    FIRST_LEX = "first-lex"  # the first visit
+    SESSIONWISE = "sessionwise"  # each visit alone: no comparison
+
+
+class Inference(StrEnum):
+    """How the network sees a volume."""
+
+    FAST = "fast"  # the whole brain box at once
+    WINDOWS = "windows"  # windows of --patch-size every --stride voxels, averaged, as published
+
+
+class AllLesionFrom(StrEnum):
+    """Which pass gives the all-lesion maps."""
+
+    SINGLE = "single"  # (x, x, 0): does not depend on the partner
+    PAIR = "pair"  # heads 1 and 2 of the pair's own pass (Eq. 1)
+
+
+class Pairing(StrEnum):
+    """Which visits are compared."""
+
+    CONSECUTIVE = "consecutive"
+    FIRST = "first"  # each with the first
+    ALL = "all"
+
+
+class Precision(StrEnum):
+    """Number format of the network."""
+
+    AUTO = "auto"  # bf16 where the processor has it, else fp32
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetConfig:
+    """Which participants and scans of a BIDS data set are used, and where results go."""
+
+    bids_dir: Path  # raw BIDS data set
+    out_dir: Path  # derivative data set that is written
+    participant_labels: tuple[str, ...] = ()  # without 'sub-'; empty: all
+    session_labels: tuple[str, ...] = ()  # without 'ses-'; empty: all
+    bids_filter_file: Path | None = None  # JSON, fMRIPrep's format, key 'flair'
+    bids_database_dir: Path | None = None  # PyBIDS database to reuse
+    derivatives: Mapping[str, Path] = field(default_factory=dict)  # name to folder (-d NAME=PATH)
+    skip_bids_validation: bool = False  # do not check the raw data set's description
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepConfig:
+    """How scans become volumes on one grid per participant."""
+
+    skull_strip: SkullStrip = SkullStrip.AUTO
+    hd_bet_weights: Path | None = None  # folder with HD-BET's parameter files; None: HD-BET's own place
+    n4: bool = True  # correct the bias field (N4, shrink 4, inside the mask)
+    normalize: Normalize = Normalize.ZSCORE
+    spacing_mm: tuple[float, float, float] | None = (1.0, 1.0, 1.0)  # of the reference grid; None: the scan's own ("native")
+    anatomical: Anatomical = Anatomical.UNBIASED
+    preregistered: bool = False  # the sessions share one grid already: no registration
+    label_desc: Mapping[str, LabelKind] = field(default_factory=dict)  # desc of a label to what it supervises
+    omp_threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises: InvalidConfig where choices do not go together."""
+        if self.spacing_mm is None and not self.preregistered:
+            msg = "--spacing native needs --preregistered: scans on grids of their own meet on a common grid."
+            raise InvalidConfig(msg)
+        if self.spacing_mm is not None and not all(0.2 <= s <= 5.0 for s in self.spacing_mm):
+            msg = f"--spacing must lie between 0.2 and 5 mm; got {self.spacing_mm}"
+            raise InvalidConfig(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentConfig:
+    """How lesion maps are made from prepared volumes."""
+
+    model: str = "default"  # packaged name, file (.pth, .safetensors) or 'miccai2023'
+    inference: Inference = Inference.FAST
+    patch_size: tuple[int, int, int] = (80, 80, 80)  # voxels; windows only
+    stride: tuple[int, int, int] = (20, 20, 20)  # voxels; windows only
+    tile: int | None = None  # fast only: edge of the tiles in voxels, a multiple of 16; None: whole volume
+    all_lesion_from: AllLesionFrom = AllLesionFrom.SINGLE
+    pairs: Pairing = Pairing.CONSECUTIVE
+    threshold_all: float | None = None  # None: the model's own
+    threshold_new: float | None = None
+    min_lesion_mm3: float = 3.0  # components not strictly larger are dropped, on the scan's own grid
+    precision: Precision = Precision.AUTO
+    device: str = "auto"  # auto, cpu, cuda, cuda:N
+    output_probabilities: bool = True
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises: InvalidConfig where a value is out of range."""
+        for name, value in (("--threshold-all", self.threshold_all), ("--threshold-new", self.threshold_new)):
+            if value is not None and not 0.0 < value < 1.0:
+                msg = f"{name} must lie between 0 and 1; got {value}"
+                raise InvalidConfig(msg)
+        if self.tile is not None and (self.tile < 32 or self.tile % 16):
+            msg = f"--tile must be a multiple of 16 from 32 on; got {self.tile}"
+            raise InvalidConfig(msg)
+        if any(p < 16 or p % 16 for p in self.patch_size):
+            msg = f"--patch-size must be multiples of 16 (the network halves four times); got {self.patch_size}"
+            raise InvalidConfig(msg)
+        if any(s < 1 or s > p for s, p in zip(self.stride, self.patch_size, strict=True)):
+            msg = f"--stride must lie between 1 and --patch-size; got {self.stride} and {self.patch_size}"
+            raise InvalidConfig(msg)
+        if self.min_lesion_mm3 < 0:
+            msg = f"--min-lesion-mm3 must not be negative; got {self.min_lesion_mm3}"
+            raise InvalidConfig(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """How the participants are worked through; never changes a map."""
+
+    nprocs: int = 1  # CPUs in total
+    omp_threads: int = 1  # CPUs per participant
+    work_dir: Path | None = None  # None: $COACTSEG_WORK_DIR, $SLURM_TMPDIR, $TMPDIR, ./work
+    stop_on_first_crash: bool = False
+    dry_run: bool = False
+    force: bool = False  # recompute what is complete
+    reports_only: bool = False  # write the pages again from what is there
+    verbose: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """How predicted masks are compared with reference masks."""
+
+    predicted: Path  # BIDS tree, folder or file
+    reference: Path
+    out_dir: Path
+    kind: LabelKind | None = None  # ALL or NEW; None: every kind found
+    convention: str = "mm"  # mm, anima or coactseg
+    connectivity: int | None = None  # None: the convention's
+    min_lesion_mm3: float | None = None  # None: the convention's
+    min_lesion_voxels: int | None = None  # None: the convention's
+    threshold: float | None = None  # binarise probabilities; None: masks must hold 0 and 1
+    participant_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """The training recipe; the defaults are for a few cores, --preset paper is Wu et al. 2023."""
+
+    prepared: tuple[Path, ...]  # prepared data sets (coactseg prep -d labels=...)
+    out_dir: Path
+    iterations: int = 2500
+    patch_size: tuple[int, int, int] = (64, 64, 64)  # voxels, multiples of 16
+    pairs_per_batch: int = 2  # samples with two time points
+    singles_per_batch: int = 2  # samples with one time point
+    synthetic_share: float = 0.5  # share of pair samples whose change is painted into real scans
+    learning_rate: float = 2e-3
+    schedule: str = "cosine"  # cosine (with warm-up) or constant
+    cross_entropy_weight: float = 1.0  # 0 in the paper
+    new_weight: float = 1.0  # lambda1 of Eq. 4
+    relation_weight: float = 1.0  # lambda2 of Eq. 4
+    relation_from: int | None = None  # iteration from which lambda2 counts; None: half of the iterations ("stage by stage")
+    base_filters: int = 16
+    max_shift: int = 10  # voxels by which a patch centred on a lesion voxel is shifted
+    augment: bool = True
+    seed: int = 1337
+    checkpoint_every: int = 200
+    resume: bool = False
+    exclude: tuple[str, ...] = ()  # participants left out (leave-one-out)
+    precision: Precision = Precision.AUTO
+    device: str = "auto"
+    threads: int = 1

@@ -1,0 +1,1 @@
+"""Lesion metrics with exact definitions; arrays and spacings in, numbers out."""

@@ -1,0 +1,1 @@
+"""The network, its inputs, losses, inference and checkpoints."""

@@ -1,0 +1,1 @@
+"""Geometry, then intensities: from raw scans to one grid per participant."""
