@@ -1,0 +1,194 @@
+"""Which lesions were found: how the lesions of two masks overlap, and the MSSEG detection test on that.
+
+The test is that of the MSSEG challenges (Commowick et al. 2018, Sci Rep 8:13650; 2021 for new lesions); docs/metrics.md gives every
+strict inequality and tie that decides it.
+
+    reference lesion   |######--|     covered by more than alpha of itself ... and, going through the predicted lesions that
+    predicted lesions  |###|  |######....|    cover it, largest overlap first, until gamma of the covered part was seen:
+                                  outside     none of them lies with more than beta of itself outside every reference lesion
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from coactseg_cli.components import label, sizes
+
+ALPHA = 0.10  # a lesion is looked at when more than this share of it is covered
+BETA = 0.70  # share of a covering lesion that may lie outside
+GAMMA = 0.65  # share of the covered part that is checked for beta
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LesionOverlap:
+    """The lesions of two masks and how many voxels each pair shares; lesions are counted from 0 in the order of `*_labels`."""
+
+    reference_labels: np.ndarray  # (M,) component numbers of the reference lesions
+    reference_sizes: np.ndarray  # (M,) voxels
+    predicted_labels: np.ndarray  # (N,)
+    predicted_sizes: np.ndarray  # (N,)
+    reference_index: np.ndarray  # (K,) for each overlapping pair, sorted by reference, then predicted lesion
+    predicted_index: np.ndarray  # (K,)
+    voxels: np.ndarray  # (K,) shared voxels
+
+    @property
+    def n_reference(self) -> int:
+        """M."""
+        return len(self.reference_sizes)
+
+    @property
+    def n_predicted(self) -> int:
+        """N."""
+        return len(self.predicted_sizes)
+
+    @property
+    def reference_covered(self) -> np.ndarray:
+        """Voxels of each reference lesion that lie in predicted lesions: (M,) int64."""
+        return _sum_by(self.reference_index, self.voxels, self.n_reference)
+
+    @property
+    def predicted_covered(self) -> np.ndarray:
+        """Voxels of each predicted lesion that lie in reference lesions: (N,) int64."""
+        return _sum_by(self.predicted_index, self.voxels, self.n_predicted)
+
+    def swapped(self) -> LesionOverlap:
+        """The same with the two masks exchanged."""
+        order = np.lexsort((self.reference_index, self.predicted_index))
+        return LesionOverlap(
+            self.predicted_labels, self.predicted_sizes, self.reference_labels, self.reference_sizes,
+            self.predicted_index[order], self.reference_index[order], self.voxels[order],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the detection test says about one lesion."""
+
+    detected: bool
+    reason: str  # 'found', 'alpha' (too little of it is covered) or 'beta' (what covers it lies mostly outside)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The MSSEG test for both sides, in the order of the lesions of the overlap."""
+
+    reference: tuple[Verdict, ...]
+    predicted: tuple[Verdict, ...]
+
+    @property
+    def n_reference_detected(self) -> int:
+        """Reference lesions that were found."""
+        return sum(v.detected for v in self.reference)
+
+    @property
+    def n_predicted_confirmed(self) -> int:
+        """Predicted lesions that the reference confirms."""
+        return sum(v.detected for v in self.predicted)
+
+    @property
+    def sensitivity(self) -> float:
+        """Detected reference lesions / reference lesions (SensL); NaN without a reference lesion."""
+        return self.n_reference_detected / len(self.reference) if self.reference else math.nan
+
+    @property
+    def ppv(self) -> float:
+        """Confirmed predicted lesions / predicted lesions (PPVL); NaN without a predicted lesion."""
+        return self.n_predicted_confirmed / len(self.predicted) if self.predicted else math.nan
+
+
+def harmonic_mean(a: float, b: float) -> float:
+    """F1 of a sensitivity and a precision: 0 where both are 0, NaN where one is NaN."""
+    return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def overlap_of(reference_labels: np.ndarray, n_reference: int, predicted_labels: np.ndarray, n_predicted: int) -> LesionOverlap:
+    """Tabulate two component images (X, Y, Z) with components 1..M and 1..N in raster order (see components.label)."""
+    inside = (reference_labels > 0) & (predicted_labels > 0)
+    code = (reference_labels[inside].astype(np.int64) - 1) * max(n_predicted, 1) + predicted_labels[inside].astype(np.int64) - 1
+    pairs, voxels = np.unique(code, return_counts=True)
+    return LesionOverlap(
+        np.arange(1, n_reference + 1), sizes(reference_labels, n_reference),
+        np.arange(1, n_predicted + 1), sizes(predicted_labels, n_predicted),
+        pairs // max(n_predicted, 1), pairs % max(n_predicted, 1), voxels,
+    )  # fmt: skip
+
+
+def overlap_of_masks(predicted: np.ndarray, reference: np.ndarray, connectivity: int) -> LesionOverlap:
+    """Tabulate the components of two boolean (X, Y, Z) arrays, of every size."""
+    return overlap_of(*label(reference, connectivity), *label(predicted, connectivity))
+
+
+def keep_large(overlap: LesionOverlap, min_voxels: int) -> LesionOverlap:
+    """Drop lesions of fewer voxels on both sides and order the others by decreasing size (ties: raster order).
+
+    A dropped lesion is background from then on: what covered it lies outside.
+    """
+    reference = _large_first(overlap.reference_sizes, min_voxels)
+    predicted = _large_first(overlap.predicted_sizes, min_voxels)
+    reference_rank = _ranks(reference, overlap.n_reference)[overlap.reference_index]
+    predicted_rank = _ranks(predicted, overlap.n_predicted)[overlap.predicted_index]
+    kept = (reference_rank >= 0) & (predicted_rank >= 0)
+    order = np.lexsort((predicted_rank[kept], reference_rank[kept]))
+    return LesionOverlap(
+        overlap.reference_labels[reference], overlap.reference_sizes[reference],
+        overlap.predicted_labels[predicted], overlap.predicted_sizes[predicted],
+        reference_rank[kept][order], predicted_rank[kept][order], overlap.voxels[kept][order],
+    )  # fmt: skip
+
+
+def detect(overlap: LesionOverlap, alpha: float = ALPHA, beta: float = BETA, gamma: float = GAMMA) -> Detection:
+    """Apply the MSSEG test to both sides of an overlap that keep_large has ordered."""
+    return Detection(_verdicts(overlap, alpha, beta, gamma), _verdicts(overlap.swapped(), alpha, beta, gamma))
+
+
+def _verdicts(overlap: LesionOverlap, alpha: float, beta: float, gamma: float) -> tuple[Verdict, ...]:
+    """The test for each reference lesion of an overlap: (M,)."""
+    outside = overlap.predicted_sizes - overlap.predicted_covered
+    covered = overlap.reference_covered
+    order = np.lexsort((overlap.predicted_index, -overlap.voxels, overlap.reference_index))  # largest overlap, then largest lesion
+    first = np.searchsorted(overlap.reference_index, np.arange(overlap.n_reference + 1))
+    verdicts = []
+    for i in range(overlap.n_reference):
+        if not covered[i] / overlap.reference_sizes[i] > alpha:
+            verdicts.append(Verdict(detected=False, reason="alpha"))
+            continue
+        pairs = order[first[i] : first[i + 1]]
+        j = overlap.predicted_index[pairs]
+        accepted = _inside_enough(overlap.voxels[pairs] / covered[i], outside[j] / overlap.predicted_sizes[j], beta, gamma)
+        verdicts.append(Verdict(detected=accepted, reason="found" if accepted else "beta"))
+    return tuple(verdicts)
+
+
+def _inside_enough(weights: np.ndarray, outside: np.ndarray, beta: float, gamma: float) -> bool:
+    """Whether no covering lesion seen before the weights reach gamma lies more than beta outside.
+
+    The weights are summed one by one in double precision, as the challenge's program does: 0.35 + 0.30 is below 0.65.
+    """
+    seen = 0.0
+    for weight, share in zip(weights.tolist(), outside.tolist(), strict=True):
+        if not seen < gamma:
+            break
+        if share > beta:
+            return False
+        seen += weight
+    return True
+
+
+def _sum_by(index: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    return np.bincount(index, weights=values, minlength=n).astype(np.int64)
+
+
+def _large_first(voxels: np.ndarray, min_voxels: int) -> np.ndarray:
+    """Positions of what is large enough, by decreasing size, ties in their old order."""
+    order = np.argsort(-voxels, kind="stable")
+    return order[voxels[order] >= min_voxels]
+
+
+def _ranks(kept: np.ndarray, n: int) -> np.ndarray:
+    """New position of each old one, -1 for what was dropped: (n,)."""
+    ranks = np.full(n, -1, np.int64)
+    ranks[kept] = np.arange(len(kept))
+    return ranks
