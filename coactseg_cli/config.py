@@ -148,6 +148,7 @@ class RunConfig:
 
     nprocs: int = 1  # CPUs in total
     omp_threads: int = 1  # CPUs per participant
+    mem_mb: int | None = None  # memory in total (--mem); None: no limit
     work_dir: Path | None = None  # None: $COACTSEG_WORK_DIR, $SLURM_TMPDIR, $TMPDIR, ./work
     stop_on_first_crash: bool = False
     dry_run: bool = False
@@ -182,7 +183,9 @@ class TrainConfig:
     patch_size: tuple[int, int, int] = (64, 64, 64)  # voxels, multiples of 16
     pairs_per_batch: int = 2  # samples with two time points
     singles_per_batch: int = 2  # samples with one time point
-    synthetic_share: float = 0.5  # share of pair samples whose change is painted into real scans
+    synthetic_share: float = 0.7  # share of pair samples with lesions painted into real scans (0 in the paper)
+    lesion_shapes: Path | None = None  # folder of lesion masks whose shapes are painted too; None: those of the labels
+    null_new_on_singles: bool = True  # teach that (x, x, 0) has no new lesion (False in the paper)
     learning_rate: float = 2e-3
     schedule: str = "cosine"  # cosine (with warm-up) or constant
     cross_entropy_weight: float = 1.0  # 0 in the paper
@@ -190,9 +193,12 @@ class TrainConfig:
     relation_weight: float = 1.0  # lambda2 of Eq. 4
     relation_from: int | None = None  # iteration from which lambda2 counts; None: half of the iterations ("stage by stage")
     base_filters: int = 16
+    dropout: float = 0.0  # 0.5 in the paper
     max_shift: int = 10  # voxels by which a patch centred on a lesion voxel is shifted
-    augment: bool = True
+    augment_strength: float = 1.0  # of the intensity changes drawn per visit; 0: flips and rotations only, as in the paper
     seed: int = 1337
+    clip_norm: float = 5.0  # gradients longer than this are shortened; 0: never (the paper)
+    name: str = "coactseg"  # written into the model file
     checkpoint_every: int = 200
     resume: bool = False
     exclude: tuple[str, ...] = ()  # participants left out (leave-one-out)

@@ -1,0 +1,207 @@
+"""Maps from scans: the published sliding window, and a fast pass over the whole brain box with a network arranged for it.
+
+Arrays here are prepared volumes (X, Y, Z) float32 in one grid; nothing is resampled, no file is touched.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from coactseg_cli.config import Inference, SegmentConfig
+from coactseg_cli.errors import OutOfMemory
+from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations
+from coactseg_cli.network.inputs import stack
+from coactseg_cli.network.losses import lesion_probability
+from coactseg_cli.network.model import DIVISOR, VNet
+from coactseg_cli.volumes import box_of, uncrop
+
+CROP_MARGIN = 4  # voxels kept around the brain in fast inference
+TILE_OVERLAP = 0.5  # of a tile's edge
+
+
+class Head(StrEnum):
+    """One map of a pass."""
+
+    ALL_BASELINE = "all_baseline"
+    ALL_FOLLOWUP = "all_followup"
+    NEW = "new"
+
+
+Maps = dict[Head, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """A network made ready for one kind of inference."""
+
+    network: Callable[[Tensor, frozenset[Head]], dict[Head, Tensor]]  # (1, 3, X, Y, Z) -> (1, 1, X, Y, Z) probabilities
+    config: SegmentConfig
+    device: torch.device
+    dtype: torch.dtype
+
+    def run(self, baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, heads: Iterable[Head]) -> Maps:
+        """Probabilities of the wanted heads for one pass.
+
+        Args:
+            baseline: (X, Y, Z) float32, normalised; zero outside the brain.
+            followup: the same grid; the baseline itself gives the pass (x, x, 0).
+            brain: (X, Y, Z) bool; fast inference looks at its box only.
+            heads: maps that are wanted; others are not computed.
+
+        Returns: per head (X, Y, Z) float32, 0 to 1.
+        Raises: OutOfMemory naming --tile.
+        """
+        wanted = frozenset(heads)
+        try:
+            if self.config.inference is Inference.WINDOWS:
+                return self._windows(baseline, followup, wanted)
+            return self._whole(baseline, followup, brain, wanted)
+        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+                raise
+            msg = f"a pass over {baseline.shape} voxels needs more memory than there is ({error}). Pass --tile 128, or --device cpu."
+            raise OutOfMemory(msg) from error
+
+    def _input(self, *volumes: np.ndarray) -> list[Tensor]:
+        return [torch.from_numpy(np.ascontiguousarray(v, dtype=np.float32)).to(self.device)[None, None] for v in volumes]
+
+    def _windows(self, baseline: np.ndarray, followup: np.ndarray, wanted: frozenset[Head]) -> Maps:
+        """The published way: windows every `stride` voxels, the last one moved back to the border, plain averages."""
+        x = stack(*self._input(baseline, followup))
+        patch, stride = self.config.patch_size, self.config.stride
+        return _slide(x, patch, tuple((p - s - 1e-3) / p for p, s in zip(patch, stride, strict=True)), "constant", self.network, wanted)
+
+    def _whole(self, baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, wanted: frozenset[Head]) -> Maps:
+        """The brain box at once, or in Gaussian-weighted tiles; zero elsewhere."""
+        if not brain.any():
+            return {h: np.zeros(baseline.shape, np.float32) for h in wanted}
+        box = box_of(brain, CROP_MARGIN)
+        x = stack(*self._input(baseline[box.slices], followup[box.slices]))
+        shape = x.shape[2:]
+        edges = [-(-n // DIVISOR) * DIVISOR for n in shape]
+        x = functional.pad(x, [p for n, e in zip(reversed(shape), reversed(edges), strict=True) for p in (0, e - n)])
+        x = x.to(self.dtype).contiguous(memory_format=torch.channels_last_3d)
+        if self.config.tile is None:
+            with torch.inference_mode():
+                maps = {h: _numpy(p) for h, p in self.network(x, wanted).items()}
+        else:
+            tile = (min(self.config.tile, edges[0]), min(self.config.tile, edges[1]), min(self.config.tile, edges[2]))
+            maps = _slide(x, tile, (TILE_OVERLAP,) * 3, "gaussian", self.network, wanted)
+        inner = tuple(slice(0, n) for n in shape)
+        return {h: uncrop(p[inner], box, _triple(baseline)) for h, p in maps.items()}
+
+
+def _triple(array: np.ndarray) -> tuple[int, int, int]:
+    x, y, z = array.shape
+    return x, y, z
+
+
+def _numpy(probability: Tensor) -> np.ndarray:
+    return probability[0, 0].float().cpu().numpy()
+
+
+def _slide(
+    x: Tensor,
+    patch: tuple[int, int, int],
+    overlap: tuple[float, ...],
+    mode: str,
+    network: Callable[[Tensor, frozenset[Head]], dict[Head, Tensor]],
+    wanted: frozenset[Head],
+) -> Maps:
+    """MONAI's sliding window with one window at a time; zero padding is centred where a volume is smaller than the patch."""
+    from monai.inferers import sliding_window_inference  # two seconds to import
+
+    order = sorted(wanted)
+
+    def predict(window: Tensor) -> tuple[Tensor, ...]:
+        maps = network(window, wanted)
+        return tuple(maps[h].float() for h in order)
+
+    with torch.inference_mode():
+        results = sliding_window_inference(x, patch, 1, predict, overlap=overlap, mode=mode, padding_mode="constant")
+    results = results if isinstance(results, tuple) else (results,)
+    return {h: _numpy(r) for h, r in zip(order, results, strict=True)}
+
+
+def make_engine(network: VNet, config: SegmentConfig) -> Engine:
+    """Arrange a network for `config.inference`; the given network is not changed. Raises: InvalidConfig for a device that is not there."""
+    device = choose_device(config.device)
+    torch.set_num_threads(config.threads)
+    if config.inference is Inference.WINDOWS:
+        plain = copy.deepcopy(network).eval().to(device)
+        return Engine(lambda x, wanted: _all_heads(plain, x, wanted), config, device, torch.float32)
+    keep_large_allocations()
+    dtype = choose_dtype(config.precision, device)
+    fast = FastVNet(network).to(device=device, dtype=dtype).to(memory_format=torch.channels_last_3d)
+    return Engine(fast, config, device, dtype)
+
+
+def _all_heads(network: VNet, x: Tensor, wanted: frozenset[Head]) -> dict[Head, Tensor]:
+    heads = network(x)
+    return {h: lesion_probability(getattr(heads, h.value))[:, None] for h in wanted}
+
+
+class FastVNet(nn.Module):
+    """The same function as VNet in evaluation mode: batch norm folded, two-class softmax as a sigmoid, only the heads that are wanted.
+
+    Agreement with VNet is checked in the tests (1e-5 in float32).
+    """
+
+    def __init__(self, network: VNet) -> None:
+        super().__init__()
+        folded = copy.deepcopy(network).eval()
+        _fold(folded)
+        self.encoder, self.decoder = folded.encoder, folded.decoder
+        self.out_1, self.out_2, self.out_3 = (_difference(getattr(folded.decoder, f"out_conv_{i}")) for i in (1, 2, 3))
+
+    def forward(self, x: Tensor, wanted: frozenset[Head]) -> dict[Head, Tensor]:
+        """(B, 3, X, Y, Z) -> per wanted head (B, 1, X, Y, Z) probability."""
+        decoder = self.decoder
+        shared = decoder.features(self.encoder(x))
+        logits = {}
+        if wanted & {Head.ALL_BASELINE, Head.NEW}:
+            f1 = decoder.block_nine_1(shared)
+        if wanted & {Head.ALL_FOLLOWUP, Head.NEW}:
+            f2 = decoder.block_nine_2(shared)
+        if Head.ALL_BASELINE in wanted:
+            logits[Head.ALL_BASELINE] = self.out_1(f1)
+        if Head.ALL_FOLLOWUP in wanted:
+            logits[Head.ALL_FOLLOWUP] = self.out_2(f2)
+        if Head.NEW in wanted:
+            f3 = decoder.block_nine_3(shared)
+            logits[Head.NEW] = self.out_3(decoder.block_c2f(torch.cat((f2 - f1, f1, f3), dim=1)))
+        return {h: torch.sigmoid(v.float()) for h, v in logits.items()}
+
+
+def _fold(module: nn.Module) -> None:
+    """Fold every BatchNorm3d into the convolution before it, in place."""
+    for child in module.children():
+        _fold(child)
+    if isinstance(module, nn.Sequential):
+        layers = list(module)
+        for i in range(len(layers) - 1):
+            norm = layers[i + 1]
+            if isinstance(norm, nn.BatchNorm3d):
+                convolution = layers[i]
+                module[i] = fuse_conv_bn_eval(convolution, norm, transpose=isinstance(convolution, nn.ConvTranspose3d))
+                module[i + 1] = nn.Identity()
+
+
+def _difference(out: nn.Conv3d) -> nn.Conv3d:
+    """1x1x1 convolution to two classes -> to one: softmax of two logits is the sigmoid of their difference."""
+    single = nn.Conv3d(out.in_channels, 1, 1)
+    assert out.bias is not None
+    assert single.bias is not None
+    with torch.no_grad():
+        single.weight.copy_(out.weight[1:] - out.weight[:1])
+        single.bias.copy_(out.bias[1:] - out.bias[:1])
+    return single

@@ -1,0 +1,109 @@
+"""Prepared cases in memory, and patches cut out of them; a label that is absent stays absent.
+
+A target is int8: 0 no lesion, 1 lesion, IGNORE nobody knows. None: the case has no such label at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+IGNORE = -1  # as in network.losses
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One training case: a pair of visits, or one visit (followup None). Arrays (X, Y, Z) on one grid."""
+
+    name: str
+    baseline: np.ndarray  # float32, normalised
+    brain: np.ndarray  # bool
+    spacing_mm: tuple[float, float, float]
+    followup: np.ndarray | None = None  # float32
+    all_baseline: np.ndarray | None = None  # int8
+    all_followup: np.ndarray | None = None  # int8
+    new: np.ndarray | None = None  # int8
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether there are two visits."""
+        return self.followup is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """What one sample shows the network and what it is taught: arrays of one shape (X, Y, Z)."""
+
+    baseline: np.ndarray  # float32
+    followup: np.ndarray  # float32; equals baseline for a single scan
+    brain: np.ndarray  # bool
+    is_pair: bool
+    all_baseline: np.ndarray | None = None  # int8
+    all_followup: np.ndarray | None = None
+    new: np.ndarray | None = None
+
+    def with_(self, **changes: object) -> Patch:
+        """The same patch with some fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def foreground(case: Case) -> np.ndarray:
+    """Voxels that are lesion in any label: (n, 3) indices."""
+    labels = [y for y in (case.new, case.all_baseline, case.all_followup) if y is not None]
+    if case.new is not None and (case.new == 1).any():
+        labels = [case.new]  # the scarce kind leads where it is present
+    if not labels:
+        return np.empty((0, 3), np.int64)
+    return np.argwhere(np.any([y == 1 for y in labels], axis=0))
+
+
+def draw_centre(rng: np.random.Generator, lesion_voxels: np.ndarray, brain_voxels: np.ndarray, max_shift: int) -> np.ndarray:
+    """A random lesion voxel shifted by up to `max_shift` along each axis, or a random brain voxel where there is no lesion.
+
+    Reference: Wu et al. 2023, Sec. 3 (implementation details).
+    """
+    if len(lesion_voxels):
+        return lesion_voxels[rng.integers(len(lesion_voxels))] + rng.integers(-max_shift, max_shift + 1, 3)
+    return brain_voxels[rng.integers(len(brain_voxels))]
+
+
+def cut_array(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float = 0) -> np.ndarray:
+    """The box of `size` around `centre`; what lies outside the array is `fill`.
+
+    array   |......[....c....]|      box inside
+            |............[...c|....]   -> right part is fill
+    """
+    out = np.full(size, fill, array.dtype)
+    start = np.asarray(centre) - np.asarray(size) // 2
+    low = np.maximum(start, 0)
+    high = np.minimum(start + size, array.shape)
+    if (high <= low).any():
+        return out
+    source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    target = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+    out[target] = array[source]
+    return out
+
+
+def cut(case: Case, centre: np.ndarray, size: Shape) -> Patch:
+    """Cut all arrays of a case around one centre; labels outside the volume are IGNORE."""
+
+    def image(x: np.ndarray) -> np.ndarray:
+        return cut_array(x, centre, size)
+
+    def target(y: np.ndarray | None) -> np.ndarray | None:
+        return None if y is None else cut_array(y, centre, size, IGNORE)
+
+    baseline = image(case.baseline)
+    return Patch(
+        baseline=baseline,
+        followup=baseline if case.followup is None else image(case.followup),
+        brain=image(case.brain),
+        is_pair=case.is_pair,
+        all_baseline=target(case.all_baseline),
+        all_followup=target(case.all_followup if case.is_pair else case.all_baseline),
+        new=target(case.new),
+    )
