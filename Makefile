@@ -1,0 +1,89 @@
+# `make demo` and `make test` need Python 3.11 or later and nothing else: they make their own .venv.
+#   make demo             the example data set, segmented: says what was found and where the report lies
+#   make test             every quick test, as CI runs them
+#   make test-all         the slow tests too
+#   make check            lint, types, import contracts, tests
+#   make test-container   the example under a read-only root, a foreign user, no HOME, no network (needs bubblewrap)
+#   PIP_ARGS="--index-url ..."  is handed to every pip call
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The first interpreter that runs and is new enough. A pyenv shim can exist and not run.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-input $(PIP_ARGS) -c constraints.txt
+DEMO ?= demo
+SOURCES := pyproject.toml constraints.txt
+TORCH := $(shell grep -m1 '^torch==' constraints.txt)
+
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help demo test test-all check lint format types contracts test-container constraints clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+
+# --- environments: one folder, a stamp file for each set of packages -------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later was not found; name it with make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and by its exact pin, so that no other package can choose another build of it
+$(VENV)/.run: $(SOURCES) | $(BIN)/python
+	@echo "Installing what coactseg needs into $(VENV) (a few minutes the first time) ..."
+	$(INSTALL) "$(TORCH)"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(INSTALL) -e '.[test,validate]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+# --- what a person runs ------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.run
+	$(BIN)/python examples/make_dataset.py $(DEMO)/bids
+	$(BIN)/coactseg segment $(DEMO)/bids $(DEMO)/out participant --nprocs "$$(nproc)" --omp-nthreads "$$(nproc)"
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: lint types contracts test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+test-container: $(VENV)/.run
+	hpc/test_container.sh $(BIN)
+
+constraints: $(VENV)/.dev
+	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
