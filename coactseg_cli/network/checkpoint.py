@@ -152,8 +152,9 @@ def _read_pth(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        why = next(iter(str(error).splitlines()), "")[:200]
         msg = (
-            f"{path}: not a readable PyTorch state dict ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
+            f"{path}: not a readable PyTorch state dict ({type(error).__name__} {why}); "
             f"{path.stat().st_size} bytes were found. Copy or download it again; files that need code to be run are refused."
         )
         raise WrongWeights(msg) from error

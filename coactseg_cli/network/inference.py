@@ -78,7 +78,7 @@ class Engine:
         """The published way: windows every `stride` voxels, the last one moved back to the border, plain averages."""
         x = stack(*self._input(baseline, followup))
         patch, stride = self.config.patch_size, self.config.stride
-        return _slide(x, patch, tuple((p - s - 1e-3) / p for p, s in zip(patch, stride, strict=True)), "constant", self.network, wanted)
+        return _slide(x, patch, tuple(max(p - s - 1e-3, 0.0) / p for p, s in zip(patch, stride, strict=True)), "constant", self.network, wanted)
 
     def _whole(self, baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, wanted: frozenset[Head]) -> Maps:
         """The brain box at once, or in Gaussian-weighted tiles; zero elsewhere."""

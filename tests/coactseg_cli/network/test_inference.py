@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+
+from coactseg_cli.config import Inference, Precision, SegmentConfig
+from coactseg_cli.network.inference import FastVNet, Head, make_engine
+from coactseg_cli.network.inputs import stack
+from coactseg_cli.network.losses import lesion_probability
+from tests.coactseg_cli.network.conftest import vectors
+
+ALL = frozenset(Head)
+
+
+def scans(shape=(37, 44, 50), seed=0):
+    rng = np.random.default_rng(seed)
+    baseline = rng.normal(size=shape).astype(np.float32)
+    return baseline, baseline + rng.normal(scale=0.3, size=shape).astype(np.float32)
+
+
+def test_windows_give_the_published_probabilities(published):
+    network, _ = published
+    stored = vectors("sliding_window")
+    edge, stride = int(stored["patch"]), int(stored["stride"])
+    engine = make_engine(network, SegmentConfig(inference=Inference.WINDOWS, patch_size=(edge,) * 3, stride=(stride,) * 3))
+    maps = engine.run(stored["baseline"], stored["followup"], np.ones(stored["baseline"].shape, bool), Head)
+    for head in Head:
+        np.testing.assert_allclose(maps[head], stored[f"prob_{head}"], atol=1e-5)
+
+
+def plain_windows(network, baseline, followup, patch, stride):
+    """The published loop, written out: centred zero padding, last window moved back, plain averages."""
+    pad = [max(p - n, 0) for p, n in zip(patch, baseline.shape, strict=True)]
+    width = [(p // 2, p - p // 2) for p in pad]
+    b, f = np.pad(baseline, width), np.pad(followup, width)
+    starts = [[min(i * s, n - p) for i in range(-(-(n - p) // s) + 1)] for n, p, s in zip(b.shape, patch, stride, strict=True)]
+    total, count = np.zeros(b.shape), np.zeros(b.shape)
+    for x in starts[0]:
+        for y in starts[1]:
+            for z in starts[2]:
+                box = tuple(slice(a, a + p) for a, p in zip((x, y, z), patch, strict=True))
+                window = stack(torch.from_numpy(b[box].copy())[None, None], torch.from_numpy(f[box].copy())[None, None])
+                with torch.inference_mode():
+                    total[box] += lesion_probability(network(window).new)[0].numpy()
+                count[box] += 1
+    inner = tuple(slice(low, low + n) for (low, _), n in zip(width, baseline.shape, strict=True))
+    return (total / count)[inner]
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "stride"), [((37, 20, 50), (32, 32, 32), (7, 9, 31)), ((48, 33, 49), (48, 32, 16), (11, 7, 5)), ((16, 16, 16), (32, 16, 16), (32, 3, 16))]
+)
+def test_windows_equal_the_written_out_loop(small, shape, patch, stride):
+    baseline, followup = scans(shape)
+    engine = make_engine(small, SegmentConfig(inference=Inference.WINDOWS, patch_size=patch, stride=stride))
+    maps = engine.run(baseline, followup, np.ones(shape, bool), [Head.NEW])
+    np.testing.assert_allclose(maps[Head.NEW], plain_windows(small, baseline, followup, patch, stride), atol=1e-5)
+
+
+def test_folded_network_equals_the_plain_one(small):
+    x = torch.randn(1, 3, 32, 16, 48)
+    with torch.inference_mode():
+        plain, fast = small(x), FastVNet(small)(x, ALL)
+    for head in Head:
+        np.testing.assert_allclose(fast[head][:, 0].numpy(), lesion_probability(getattr(plain, head)).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("head", list(Head))
+def test_one_head_alone_is_the_same_map(small, head):
+    baseline, followup = scans()
+    brain = np.ones(baseline.shape, bool)
+    engine = make_engine(small, SegmentConfig(precision=Precision.FP32))
+    assert np.array_equal(engine.run(baseline, followup, brain, [head])[head], engine.run(baseline, followup, brain, Head)[head])
+
+
+def test_fast_inference_looks_at_the_brain_box_only(small):
+    baseline, followup = scans((40, 50, 60))
+    brain = np.zeros(baseline.shape, bool)
+    brain[10:20, 12:30, 20:40] = True
+    probability = make_engine(small, SegmentConfig()).run(baseline, followup, brain, [Head.NEW])[Head.NEW]
+    assert probability.shape == (40, 50, 60)
+    assert probability[:6].max() == 0.0
+    assert probability[6:24, 8:34, 16:44].min() > 0.0
+    assert probability[24:].max() == 0.0
+
+
+def test_tiles_hardly_change_a_map(small):
+    baseline, followup = scans((70, 60, 50))
+    brain = np.ones(baseline.shape, bool)
+    whole = make_engine(small, SegmentConfig(precision=Precision.FP32)).run(baseline, followup, brain, [Head.NEW])[Head.NEW]
+    tiled = make_engine(small, SegmentConfig(precision=Precision.FP32, tile=48)).run(baseline, followup, brain, [Head.NEW])[Head.NEW]
+    assert 0 < np.abs(whole - tiled).mean() < 0.01
+
+
+def test_bf16_is_near_fp32(small):
+    baseline, followup = scans()
+    brain = np.ones(baseline.shape, bool)
+    low = make_engine(small, SegmentConfig(precision=Precision.BF16)).run(baseline, followup, brain, [Head.NEW])[Head.NEW]
+    full = make_engine(small, SegmentConfig(precision=Precision.FP32)).run(baseline, followup, brain, [Head.NEW])[Head.NEW]
+    assert 0 < np.abs(low - full).max() < 0.05
+
+
+def test_empty_brain_gives_empty_maps(small):
+    baseline, followup = scans()
+    maps = make_engine(small, SegmentConfig()).run(baseline, followup, np.zeros(baseline.shape, bool), Head)
+    assert not any(m.any() for m in maps.values())
+
+
+def test_the_given_network_is_not_changed(small):
+    before = {k: v.clone() for k, v in small.state_dict().items()}
+    make_engine(small, SegmentConfig())
+    assert all(torch.equal(v, before[k]) for k, v in small.state_dict().items())
