@@ -55,7 +55,7 @@ class LesionOverlap:
         return _sum_by(self.predicted_index, self.voxels, self.n_predicted)
 
     def swapped(self) -> LesionOverlap:
-        """The same with the two masks exchanged."""
+        """Exchange the two masks."""
         order = np.lexsort((self.reference_index, self.predicted_index))
         return LesionOverlap(
             self.predicted_labels, self.predicted_sizes, self.reference_labels, self.reference_sizes,
@@ -67,8 +67,14 @@ class LesionOverlap:
 class Verdict:
     """What the detection test says about one lesion."""
 
-    detected: bool
     reason: str  # 'found', 'alpha' (too little of it is covered) or 'beta' (what covers it lies mostly outside)
+    overlap_share: float  # share of it that is covered; compared with alpha
+    outside_share: float  # largest share outside of the covering lesions that were looked at, NaN where none was; compared with beta
+
+    @property
+    def detected(self) -> bool:
+        """Whether it was found."""
+        return self.reason == "found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,36 +151,36 @@ def detect(overlap: LesionOverlap, alpha: float = ALPHA, beta: float = BETA, gam
 
 
 def _verdicts(overlap: LesionOverlap, alpha: float, beta: float, gamma: float) -> tuple[Verdict, ...]:
-    """The test for each reference lesion of an overlap: (M,)."""
+    """Test each reference lesion of an overlap: (M,)."""
     outside = overlap.predicted_sizes - overlap.predicted_covered
     covered = overlap.reference_covered
     order = np.lexsort((overlap.predicted_index, -overlap.voxels, overlap.reference_index))  # largest overlap, then largest lesion
     first = np.searchsorted(overlap.reference_index, np.arange(overlap.n_reference + 1))
     verdicts = []
     for i in range(overlap.n_reference):
-        if not covered[i] / overlap.reference_sizes[i] > alpha:
-            verdicts.append(Verdict(detected=False, reason="alpha"))
+        share = float(covered[i] / overlap.reference_sizes[i])
+        if not share > alpha:
+            verdicts.append(Verdict("alpha", share, math.nan))
             continue
         pairs = order[first[i] : first[i + 1]]
         j = overlap.predicted_index[pairs]
-        accepted = _inside_enough(overlap.voxels[pairs] / covered[i], outside[j] / overlap.predicted_sizes[j], beta, gamma)
-        verdicts.append(Verdict(detected=accepted, reason="found" if accepted else "beta"))
+        worst = _worst_outside(overlap.voxels[pairs] / covered[i], outside[j] / overlap.predicted_sizes[j], beta, gamma)
+        verdicts.append(Verdict("beta" if worst > beta else "found", share, worst))
     return tuple(verdicts)
 
 
-def _inside_enough(weights: np.ndarray, outside: np.ndarray, beta: float, gamma: float) -> bool:
-    """Whether no covering lesion seen before the weights reach gamma lies more than beta outside.
+def _worst_outside(weights: np.ndarray, outside: np.ndarray, beta: float, gamma: float) -> float:
+    """Largest outside share of the covering lesions, in order, until one is above beta or the weights reach gamma.
 
     The weights are summed one by one in double precision, as the challenge's program does: 0.35 + 0.30 is below 0.65.
     """
-    seen = 0.0
+    seen, worst = 0.0, 0.0
     for weight, share in zip(weights.tolist(), outside.tolist(), strict=True):
-        if not seen < gamma:
+        if not seen < gamma or worst > beta:
             break
-        if share > beta:
-            return False
+        worst = max(worst, share)
         seen += weight
-    return True
+    return worst
 
 
 def _sum_by(index: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
@@ -188,7 +194,7 @@ def _large_first(voxels: np.ndarray, min_voxels: int) -> np.ndarray:
 
 
 def _ranks(kept: np.ndarray, n: int) -> np.ndarray:
-    """New position of each old one, -1 for what was dropped: (n,)."""
+    """Give the new position of each old one, -1 for what was dropped: (n,)."""
     ranks = np.full(n, -1, np.int64)
     ranks[kept] = np.arange(len(kept))
     return ranks

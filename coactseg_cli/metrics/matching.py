@@ -24,7 +24,7 @@ class Panoptic:
 
 
 def any_overlap_sensitivity(overlap: LesionOverlap) -> float:
-    """Reference lesions that the prediction touches / reference lesions (LTPR); NaN without a reference lesion."""
+    """LTPR: reference lesions that the prediction touches / reference lesions; NaN without a reference lesion."""
     return _share(np.count_nonzero(overlap.reference_covered), overlap.n_reference)
 
 
@@ -49,12 +49,12 @@ def any_overlap_f1(overlap: LesionOverlap) -> float:
 
 def iou(overlap: LesionOverlap) -> np.ndarray:
     """Intersection over union of each overlapping pair: (K,)."""
-    return overlap.voxels / (_both_sizes(overlap) - overlap.voxels)
+    return np.asarray(overlap.voxels / (_both_sizes(overlap) - overlap.voxels))
 
 
 def dice(overlap: LesionOverlap) -> np.ndarray:
     """Dice of each overlapping pair: (K,)."""
-    return 2 * overlap.voxels / _both_sizes(overlap)
+    return np.asarray(2 * overlap.voxels / _both_sizes(overlap))
 
 
 def f1_at_iou(overlap: LesionOverlap, threshold: float = 0.25) -> float:
@@ -97,7 +97,7 @@ def panoptic(overlap: LesionOverlap, scores: np.ndarray, threshold: float) -> Pa
 
 
 def _both_sizes(overlap: LesionOverlap) -> np.ndarray:
-    return overlap.reference_sizes[overlap.reference_index] + overlap.predicted_sizes[overlap.predicted_index]
+    return np.asarray(overlap.reference_sizes[overlap.reference_index] + overlap.predicted_sizes[overlap.predicted_index])
 
 
 def _share(part: int | np.integer, whole: int) -> float:

@@ -44,7 +44,7 @@ def count_voxels(predicted: np.ndarray, reference: np.ndarray, n_total: int | No
 
 
 def divide(numerator: float, denominator: float) -> float:
-    """The quotient, NaN for a denominator of zero."""
+    """Divide; NaN for a denominator of zero."""
     return numerator / denominator if denominator else math.nan
 
 

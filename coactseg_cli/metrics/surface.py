@@ -49,11 +49,11 @@ def surface_voxels(mask: np.ndarray) -> np.ndarray:
     kept = inside.copy()
     for axis in range(3):
         kept &= _shifted(padded, axis, 0) & _shifted(padded, axis, 2)
-    return np.argwhere(inside & ~kept) + np.array(box.start)
+    return np.asarray(np.argwhere(inside & ~kept) + np.array(box.start))
 
 
 def _shifted(padded: np.ndarray, axis: int, start: int) -> np.ndarray:
-    """The neighbours below (start 0) or above (start 2) along an axis of an array padded by one."""
+    """Take the neighbours below (start 0) or above (start 2) along an axis of an array padded by one."""
     slices = [slice(1, -1)] * 3
     slices[axis] = slice(start, start + padded.shape[axis] - 2)
     return padded[tuple(slices)]
@@ -84,7 +84,7 @@ def hausdorff(distances: SurfaceDistances) -> float:
 
 
 def hausdorff95(distances: SurfaceDistances) -> float:
-    """The larger of the two directed 95th percentiles (Metrics Reloaded, MONAI); NaN where a mask is empty."""
+    """HD95: the larger of the two directed 95th percentiles (Metrics Reloaded, MONAI); NaN where a mask is empty."""
     if not distances.defined:
         return math.nan
     return float(max(np.percentile(distances.predicted_to_reference, 95), np.percentile(distances.reference_to_predicted, 95)))
