@@ -54,7 +54,7 @@ $(VENV)/.dev: $(VENV)/.test
 
 demo: $(VENV)/.run
 	$(BIN)/python examples/make_dataset.py $(DEMO)/bids
-	$(BIN)/coactseg segment $(DEMO)/bids $(DEMO)/out participant --nprocs "$$(nproc)" --omp-nthreads "$$(nproc)"
+	$(BIN)/coactseg segment $(DEMO)/bids $(DEMO)/out participant
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow and not gpu"
