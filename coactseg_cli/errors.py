@@ -37,3 +37,7 @@ class InvalidConfig(CoactSegError):
 
 class OutOfMemory(CoactSegError):
     """A pass needs more memory than there is or than --mem allows; the message names --tile."""
+
+
+class UnknownLevel(CoactSegError):
+    """An analysis level that is neither participant nor group (exit code 17)."""

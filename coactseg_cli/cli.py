@@ -1,0 +1,186 @@
+"""Command-line options -> configuration -> runner or stage -> exit code; computes nothing and imports no stage until it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from bids_app.cases import LabelKind
+from coactseg_cli import __version__
+from coactseg_cli import option_values as values
+from coactseg_cli import options as o
+from coactseg_cli import training_options as t
+from coactseg_cli.argv import CommandForm
+from coactseg_cli.config import EvaluateConfig, TrainConfig
+from coactseg_cli.participant_commands import prep, segment
+
+RESEARCH = "Research use only; not for diagnosis."
+
+app = typer.Typer(
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"coactseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    help="Find multiple sclerosis lesions on FLAIR MRI: all lesions of each visit, and those that are new since the visit before.\n\n"
+    f"`coactseg BIDS OUT participant` is short for `coactseg segment BIDS OUT participant`.\n\n{RESEARCH}",
+    epilog="Exit codes: 0 done, 1 a participant failed, 2 usage, 16 input is not BIDS, 17 unknown level, 18 nothing matched, "
+    "66 no input, 73 cannot create, 74 I/O error, 75 temporary, 130 interrupted.",
+)
+def root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Hold the options before a command; does nothing."""
+
+
+app.command("prep", help=f"Bring the FLAIR scans of each participant onto one grid, with brain masks and labels, for `train`. {RESEARCH}")(
+    prep
+)
+app.command(
+    "segment",
+    help="Segment the lesions of each participant: prepare, run the network, write masks, tables and a page. "
+    f"With the level 'group': one table of all participants in OUT. {RESEARCH}",
+)(segment)
+
+
+@app.command(help=f"Train the network on prepared scans with labels. {RESEARCH}")
+def train(
+    prepared: t.Prepared,
+    out_dir: t.TrainOut,
+    *,
+    preset: t.PresetName = t.Preset.CPU,
+    exclude: t.Exclude = None,
+    patch_size: t.TrainPatch = None,
+    pairs_per_batch: t.PairsPerBatch = None,
+    singles_per_batch: t.SinglesPerBatch = None,
+    synthetic_share: t.SyntheticShare = None,
+    lesion_shapes: t.LesionShapes = None,
+    max_shift: t.MaxShift = None,
+    augment_strength: t.AugmentStrength = None,
+    seed: t.Seed = None,
+    base_filters: t.BaseFilters = None,
+    dropout: t.Dropout = None,
+    learning_rate: t.LearningRate = None,
+    schedule: t.ScheduleName = None,
+    cross_entropy_weight: t.CrossEntropyWeight = None,
+    new_weight: t.NewWeight = None,
+    relation_weight: t.RelationWeight = None,
+    relation_from: t.RelationFrom = None,
+    null_new_on_singles: t.NullNew = None,
+    clip_norm: t.ClipNorm = None,
+    iterations: t.Iterations = None,
+    checkpoint_every: t.CheckpointEvery = None,
+    resume: t.Resume = False,
+    name: t.ModelTitle = None,
+    precision: t.TrainPrecision = None,
+    device: o.Device = "auto",
+    nprocs: o.Nprocs = None,
+    _config_file: o.ConfigFile = None,
+) -> None:
+    """Train a model."""
+    threads, _ = values.cpus(nprocs, None)
+    chosen = {
+        "patch_size": None if patch_size is None else values.triple(patch_size, "--patch-size"),
+        "pairs_per_batch": pairs_per_batch,
+        "singles_per_batch": singles_per_batch,
+        "synthetic_share": synthetic_share,
+        "lesion_shapes": None if lesion_shapes is None else values.existing(lesion_shapes, "--lesion-shapes"),
+        "max_shift": max_shift,
+        "augment_strength": augment_strength,
+        "seed": seed,
+        "base_filters": base_filters,
+        "dropout": dropout,
+        "learning_rate": learning_rate,
+        "schedule": None if schedule is None else schedule.value,
+        "cross_entropy_weight": cross_entropy_weight,
+        "new_weight": new_weight,
+        "relation_weight": relation_weight,
+        "relation_from": relation_from,
+        "null_new_on_singles": null_new_on_singles,
+        "clip_norm": clip_norm,
+        "iterations": iterations,
+        "checkpoint_every": checkpoint_every,
+        "name": name,
+        "precision": precision,
+    }
+    config = TrainConfig(
+        prepared=tuple(values.existing(path, "PREPARED") for path in prepared),
+        out_dir=out_dir,
+        exclude=values.labels(exclude, "sub-", "--exclude"),
+        resume=resume,
+        device=values.device(device),
+        threads=threads,
+        **t.recipe(preset, chosen),
+    )
+    from coactseg_cli.participant import set_threads
+
+    set_threads(threads)
+    from coactseg_cli.logs import to_stderr
+    from coactseg_cli.train import train as run_training
+
+    print(f"Model: {run_training(config, to_stderr)}\n{RESEARCH}")
+
+
+@app.command(help=f"Compare predicted lesion masks with reference masks. {RESEARCH}")
+def evaluate(
+    predicted: t.Predicted,
+    reference: t.Reference,
+    out_dir: t.EvaluateOut,
+    *,
+    kind: t.KindName = None,
+    convention: t.ConventionName = t.Convention.MM,
+    connectivity: t.Connectivity = None,
+    min_lesion_mm3: t.LimitMm3 = None,
+    min_lesion_voxels: t.LimitVoxels = None,
+    threshold: t.Threshold = None,
+    participant_label: o.ParticipantLabel = None,
+    _config_file: o.ConfigFile = None,
+) -> None:
+    """Score masks."""
+    config = EvaluateConfig(
+        predicted=predicted,
+        reference=reference,
+        out_dir=out_dir,
+        kind=None if kind is None else LabelKind(kind.value),
+        convention=convention.value,
+        connectivity=connectivity,
+        min_lesion_mm3=min_lesion_mm3,
+        min_lesion_voxels=min_lesion_voxels,
+        threshold=threshold,
+        participant_labels=values.labels(participant_label, "sub-", "--participant-label"),
+    )
+    from coactseg_cli.evaluate import evaluate as run_evaluation
+    from coactseg_cli.logs import to_stderr
+
+    result = run_evaluation(config, to_stderr)
+    print(f"{len(result.scores)} scored, {len(result.failures)} failed; tables in {out_dir}\n{RESEARCH}")
+    raise typer.Exit(result.exit_code)
+
+
+def command() -> Any:
+    """The program as Typer builds it."""
+    return typer.main.get_command(app)
+
+
+def forms(program: Any) -> dict[str, CommandForm]:
+    """Per command, what taking its words apart needs: how many arguments, and which options take no value."""
+    return {name: _form(sub.params) for name, sub in program.commands.items()}
+
+
+def _form(params: Any) -> CommandForm:
+    flags = {"-h", "--help"}
+    for param in params:
+        if param.param_type_name == "option" and (param.is_flag or param.count):
+            flags |= {*param.opts, *param.secondary_opts}
+    return CommandForm(sum(param.param_type_name == "argument" for param in params), frozenset(flags))

@@ -1,0 +1,166 @@
+"""One participant through prep and segment; a failure becomes a value, so that it stops nobody else."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_app.cases import PreparedTimeline, SubjectFailure, Timeline, pairs_of
+from bids_app.errors import BidsAppError
+from bids_app.files import write_text
+from coactseg_cli import __version__, completion
+from coactseg_cli.config import PrepConfig, SegmentConfig
+from coactseg_cli.errors import InvalidConfig, OutOfMemory
+from coactseg_cli.logs import RunLog
+
+if TYPE_CHECKING:
+    from bids_app.derivatives import Derivatives
+    from coactseg_cli.network.checkpoint import Model
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to allocate memory", "bad_alloc")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that one participant's work needs; travels to another process."""
+
+    timeline: Timeline | PreparedTimeline
+    prep: PrepConfig
+    segment: SegmentConfig | None  # None: prepare only
+    tree: Derivatives
+    log: RunLog
+    record: completion.Record  # written when the participant is done
+    research_line: str  # stands on every page
+    page_only: bool = False  # write the page again, from what OUT holds
+
+    @property
+    def subject(self) -> str:
+        """Label without 'sub-'."""
+        return self.timeline.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a participant."""
+
+    subject: str
+    summary: str = ""
+    report: Path | None = None
+    failure: SubjectFailure | None = None
+    crash: Path | None = None  # file with the traceback
+    seconds: float = 0.0
+
+
+def work(job: Job, step: Callable[[str], None]) -> Outcome:
+    """Run the stages of one participant and record that it is complete; never raises but for an interruption.
+
+    Args:
+        job: the participant, the choices, the places.
+        step: told each milestone.
+    """
+    begun, stage = time.perf_counter(), "prep"
+
+    def log(message: str) -> None:
+        job.log.write(message, job.subject)
+        step(message)
+
+    try:
+        if job.page_only:
+            stage = "report"
+            return _write_page(job)
+        completion.begin(job.tree.root, job.subject)
+        prepared = _prepare(job, log)
+        stage = "segment"
+        outcome = _segment(job, prepared, log)
+        stage = "record"
+        _complete(job, outcome)
+    except (Exception, SystemExit) as error:
+        return failed(job, stage, error, time.perf_counter() - begun)
+    return replace(outcome, seconds=time.perf_counter() - begun)
+
+
+def failed(job: Job, stage: str, error: BaseException, seconds: float = 0.0) -> Outcome:
+    """The outcome of a participant whose work raised an error; the traceback goes to a file."""
+    failure = SubjectFailure(job.subject, stage, message_of(error))
+    try:
+        job.log.write(f"failed in {stage}: {failure.message}", job.subject)
+        crash = job.log.crash(job.subject, stage, error)
+        write_error_page(job.tree.root, failure, job.research_line, "".join(traceback.format_exception(error)))
+    except (OSError, BidsAppError):  # a full disk must not hide the failure itself
+        crash = None
+    return Outcome(job.subject, failure=failure, crash=crash, seconds=seconds)
+
+
+def write_error_page(root: Path, failure: SubjectFailure, research_line: str, details: str = "") -> None:
+    """Write the participant's page with nothing but what went wrong. Raises: CannotCreate."""
+    from bids_app.report import Problem, SubjectReport, render
+
+    problem = Problem(f"Not done: {failure.stage} failed", failure.message, details)
+    page = render(SubjectReport(failure.subject, research_line, __version__, errors=(problem,)))
+    write_text(root / f"sub-{failure.subject}.html", page)
+
+
+def message_of(error: BaseException) -> str:
+    """One line for the user: the reason, and for what no class of ours names, its type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, BidsAppError):
+        return text
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _NO_MEMORY):
+        return str(OutOfMemory(f"out of memory ({text[:200] or type(error).__name__}). Try --tile 128, or more --mem."))
+    return f"unexpected {type(error).__name__}: {text[:500]}"
+
+
+def set_threads(threads: int) -> None:
+    """CPUs per participant for every library that asks the environment; must come before they are imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+        os.environ[name] = str(threads)
+
+
+@lru_cache(maxsize=1)
+def model_of(config: SegmentConfig) -> Model:
+    """The model of a configuration, loaded once per process."""
+    from coactseg_cli.segment import load_model
+
+    return load_model(config)
+
+
+def _prepare(job: Job, log: Callable[[str], None]) -> PreparedTimeline:
+    if isinstance(job.timeline, PreparedTimeline):
+        return job.timeline
+    from coactseg_cli.prep import prepare
+
+    return prepare(job.timeline, job.prep, job.tree, log)
+
+
+def _segment(job: Job, prepared: PreparedTimeline, log: Callable[[str], None]) -> Outcome:
+    if job.segment is None:
+        visits = len(prepared.visits)
+        return Outcome(job.subject, f"prepared {visits} visit{'s' if visits != 1 else ''}")
+    from coactseg_cli.segment import segment
+
+    result = segment(prepared, job.segment, job.tree, model_of(job.segment), log)
+    return Outcome(job.subject, result.summary, result.report)
+
+
+def _write_page(job: Job) -> Outcome:
+    """Write the page again. Raises: InvalidConfig for a participant that is not segmented."""
+    from coactseg_cli.subject_report import write_report
+
+    if not isinstance(job.timeline, PreparedTimeline) or job.segment is None:
+        msg = f"sub-{job.subject} is not prepared; leave --reports-only out"
+        raise InvalidConfig(msg)
+    pairs = pairs_of(len(job.timeline.visits), job.segment.pairs) if job.timeline.comparable else ()
+    return Outcome(job.subject, "page written again", write_report(job.timeline, job.tree, pairs, job.research_line))
+
+
+def _complete(job: Job, outcome: Outcome) -> None:
+    root = job.tree.root
+    report = outcome.report.relative_to(root).as_posix() if outcome.report is not None and outcome.report.is_relative_to(root) else ""
+    outputs = completion.outputs(root, job.subject)
+    completion.write(root, replace(job.record, outputs=outputs, summary=outcome.summary, report=report))

@@ -1,0 +1,226 @@
+"""The options of `train` and `evaluate`, one type per option, and the recipes that --preset names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coactseg_cli.config import Precision, TrainConfig
+
+SAMPLES = "Samples"
+LOSS = "Network and loss"
+RUN = "Running"
+
+
+class Preset(StrEnum):
+    """Recipes."""
+
+    CPU = "cpu"  # TrainConfig's defaults
+    PAPER = "paper"  # Wu et al. 2023
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes."""
+
+    COSINE = "cosine"
+    CONSTANT = "constant"
+
+
+class Kind(StrEnum):
+    """What masks show."""
+
+    ALL = "all"
+    NEW = "new"
+
+
+class Convention(StrEnum):
+    """Definitions of the scores."""
+
+    MM = "mm"
+    ANIMA = "anima"
+    COACTSEG = "coactseg"
+
+
+# What the paper's recipe sets otherwise than TrainConfig's defaults (Wu et al. 2023, section 3, and the published code).
+PRESETS: Mapping[Preset, Mapping[str, Any]] = {
+    Preset.CPU: {},
+    Preset.PAPER: {
+        "iterations": 20_000,
+        "patch_size": (80, 80, 80),
+        "pairs_per_batch": 4,
+        "singles_per_batch": 4,
+        "synthetic_share": 0.0,
+        "null_new_on_singles": False,
+        "learning_rate": 1e-2,
+        "schedule": "constant",
+        "cross_entropy_weight": 0.0,
+        "new_weight": 1.0,
+        "relation_weight": 1.0,
+        "relation_from": 10_000,
+        "base_filters": 16,
+        "dropout": 0.5,
+        "max_shift": 10,
+        "augment_strength": 0.0,
+        "clip_norm": 0.0,
+        "seed": 1337,
+        "precision": Precision.FP32,
+    },
+}
+
+_DEFAULTS = {item.name: item.default for item in fields(TrainConfig)}
+
+
+def recipe(preset: Preset, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of TrainConfig: the preset's, then what the user chose (None: nothing)."""
+    return {**PRESETS[preset], **{name: value for name, value in chosen.items() if value is not None}}
+
+
+def _help(text: str, field: str) -> str:
+    """The sentence with the default of --preset cpu."""
+    value = _DEFAULTS[field]
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    return f"{text} Default: {','.join(map(str, value)) if isinstance(value, tuple) else value}."
+
+
+# ---- train
+
+Prepared = Annotated[list[Path], typer.Argument(help="Data sets that `coactseg prep -d labels=PATH` wrote.", show_default=False)]
+TrainOut = Annotated[Path, typer.Argument(help="Folder for the model, checkpoints and losses.", show_default=False)]
+PresetName = Annotated[Preset, typer.Option("--preset", help="Recipe. cpu: for a few cores; paper: Wu et al. 2023. Other options win.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="LABEL...", help="Participants to leave out, for a test on them.", rich_help_panel=SAMPLES),
+]
+TrainPatch = Annotated[
+    str | None,
+    typer.Option("--patch-size", metavar="N", help="Edge of a patch in voxels, or three; default: 64.", rich_help_panel=SAMPLES),
+]
+PairsPerBatch = Annotated[
+    int | None,
+    typer.Option("--pairs-per-batch", min=0, help=_help("Samples with two visits.", "pairs_per_batch"), rich_help_panel=SAMPLES),
+]
+SinglesPerBatch = Annotated[
+    int | None,
+    typer.Option("--singles-per-batch", min=0, help=_help("Samples with one visit.", "singles_per_batch"), rich_help_panel=SAMPLES),
+]
+SyntheticShare = Annotated[
+    float | None,
+    typer.Option(
+        "--synthetic-share",
+        min=0.0,
+        max=1.0,
+        help=_help("Share of the pair samples with lesions painted into real scans.", "synthetic_share"),
+        rich_help_panel=SAMPLES,
+    ),
+]
+LesionShapes = Annotated[
+    Path | None,
+    typer.Option(
+        "--lesion-shapes", metavar="DIR", help="Lesion masks whose shapes are painted too. Default: the labels'.", rich_help_panel=SAMPLES
+    ),
+]
+MaxShift = Annotated[
+    int | None,
+    typer.Option(
+        "--max-shift", min=0, help=_help("Voxels by which a patch is moved off its lesion.", "max_shift"), rich_help_panel=SAMPLES
+    ),
+]
+AugmentStrength = Annotated[
+    float | None,
+    typer.Option(
+        "--augment-strength",
+        min=0.0,
+        help=_help("Strength of changes of intensity; 0: flips and rotations only.", "augment_strength"),
+        rich_help_panel=SAMPLES,
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help=_help("Seed of all that is drawn.", "seed"), rich_help_panel=SAMPLES)]
+BaseFilters = Annotated[
+    int | None,
+    typer.Option("--base-filters", min=1, help=_help("Filters of the first level.", "base_filters"), rich_help_panel=LOSS),
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option("--dropout", min=0.0, max=0.99, help=_help("Share of features dropped.", "dropout"), rich_help_panel=LOSS),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", min=0.0, help=_help("Largest step of Adam.", "learning_rate"), rich_help_panel=LOSS),
+]
+ScheduleName = Annotated[
+    Schedule | None,
+    typer.Option("--schedule", help=_help("Course of the learning rate.", "schedule"), rich_help_panel=LOSS),
+]
+CrossEntropyWeight = Annotated[
+    float | None,
+    typer.Option("--cross-entropy-weight", min=0.0, help=_help("Beside Dice.", "cross_entropy_weight"), rich_help_panel=LOSS),
+]
+NewWeight = Annotated[
+    float | None,
+    typer.Option("--new-weight", min=0.0, help=_help("Weight of the new-lesion loss (lambda 1).", "new_weight"), rich_help_panel=LOSS),
+]
+RelationWeight = Annotated[
+    float | None,
+    typer.Option(
+        "--relation-weight", min=0.0, help=_help("Weight of the relation loss (lambda 2).", "relation_weight"), rich_help_panel=LOSS
+    ),
+]
+RelationFrom = Annotated[
+    int | None,
+    typer.Option(
+        "--relation-from",
+        min=0,
+        help="Iteration from which the relation loss counts. Default: half of the iterations.",
+        rich_help_panel=LOSS,
+    ),
+]
+NullNew = Annotated[
+    bool | None,
+    typer.Option(
+        "--null-new-on-singles/--no-null-new-on-singles",
+        help=_help("Teach that a visit beside itself has no new lesion.", "null_new_on_singles"),
+        rich_help_panel=LOSS,
+    ),
+]
+ClipNorm = Annotated[
+    float | None,
+    typer.Option("--clip-norm", min=0.0, help=_help("Longest gradient; 0: any.", "clip_norm"), rich_help_panel=LOSS),
+]
+Iterations = Annotated[
+    int | None, typer.Option("--iterations", min=1, help=_help("Steps of the optimiser.", "iterations"), rich_help_panel=RUN)
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option("--checkpoint-every", min=1, help=_help("Iterations between checkpoints.", "checkpoint_every"), rich_help_panel=RUN),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.", rich_help_panel=RUN)]
+ModelTitle = Annotated[str | None, typer.Option("--name", help=_help("Name in the model file.", "name"), rich_help_panel=RUN)]
+TrainPrecision = Annotated[Precision | None, typer.Option("--precision", help=_help("Number format.", "precision"), rich_help_panel=RUN)]
+
+# ---- evaluate
+
+Predicted = Annotated[Path, typer.Argument(help="Predicted masks: BIDS data set, folder or file.", show_default=False)]
+Reference = Annotated[Path, typer.Argument(help="Reference masks, on the same grids.", show_default=False)]
+EvaluateOut = Annotated[Path, typer.Argument(help="Folder for the tables.", show_default=False)]
+KindName = Annotated[Kind | None, typer.Option("--kind", help="Masks to compare: all lesions or new ones. Default: what is found.")]
+ConventionName = Annotated[
+    Convention,
+    typer.Option("--convention", help="Definitions. mm: millimetres; anima: as animaSegPerfAnalyzer; coactseg: as Wu et al. 2023."),
+]
+Connectivity = Annotated[
+    int | None,
+    typer.Option("--connectivity", metavar="6|18|26", help="Neighbours that join voxels to a lesion. Default: the convention's."),
+]
+LimitMm3 = Annotated[
+    float | None, typer.Option("--min-lesion-mm3", metavar="MM3", help="Lesions must be larger. Default: the convention's.")
+]
+LimitVoxels = Annotated[
+    int | None, typer.Option("--min-lesion-voxels", metavar="N", help="Lesions must have so many voxels. Default: the convention's.")
+]
+Threshold = Annotated[float | None, typer.Option("--threshold", metavar="P", help="Makes masks of probabilities.")]

@@ -1,0 +1,125 @@
+"""Jobs to outcomes, one after the other or several processes at once; a process that is killed fails its own job only."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import resource
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from coactseg_cli.errors import OutOfMemory
+from coactseg_cli.logs import about, to_stderr
+from coactseg_cli.participant import Job, Outcome, failed, work
+
+_PR_SET_PDEATHSIG = 1  # from Linux' prctl.h
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """How many work at once, and with how much memory each."""
+
+    at_once: int = 1
+    mem_mb: int | None = None  # per process; None: no limit
+    stop_on_first_crash: bool = False
+
+
+def run_jobs(jobs: Iterable[Job], crew: Crew, step: Callable[[str, str], None], done: Callable[[Outcome], None]) -> list[Outcome]:
+    """Do every job; after a failure, with stop_on_first_crash, start no further one.
+
+    Args:
+        jobs: participants.
+        crew: with one at once and no limit on memory this process does the work itself.
+        step: told the milestones of a participant, where this process does the work (message, subject).
+        done: told each outcome as it comes.
+
+    Returns: an outcome per job that was started.
+    """
+    outcomes: list[Outcome] = []
+
+    def add(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        done(outcome)
+
+    def stopped() -> bool:
+        return crew.stop_on_first_crash and any(outcome.failure for outcome in outcomes)
+
+    queue = deque(jobs)
+    if crew.at_once == 1 and crew.mem_mb is None:
+        while queue and not stopped():
+            job = queue.popleft()
+            add(work(job, lambda message, subject=job.subject: step(message, subject)))  # type: ignore[misc]
+    else:
+        _in_processes(queue, crew, add, stopped)
+    return outcomes
+
+
+def _in_processes(queue: deque[Job], crew: Crew, add: Callable[[Outcome], None], stopped: Callable[[], bool]) -> None:
+    """Pools until the queue is empty. Where a pool broke, those at work are suspects: each is done again alone."""
+    while queue and not stopped():
+        suspects = _drain(queue, crew, crew.at_once, add, stopped)
+        for job in suspects:
+            if len(suspects) == 1 or _drain(deque([job]), crew, 1, add, lambda: False):
+                add(failed(job, "worker", _killed(crew)))
+
+
+def _killed(crew: Crew) -> OutOfMemory:
+    limit = f" of {crew.mem_mb} MB per participant" if crew.mem_mb is not None else ""
+    return OutOfMemory(f"the process was killed, most likely for want of memory{limit}. Try --tile 128, more memory or fewer at once.")
+
+
+def _drain(queue: deque[Job], crew: Crew, width: int, add: Callable[[Outcome], None], stopped: Callable[[], bool]) -> list[Job]:
+    """Work on the queue in one pool. Returns: the jobs that were at work when the pool broke, none where it did not."""
+    running: dict[Future[Outcome], Job] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(width, mp_context=context, initializer=_begin_worker, initargs=(crew.mem_mb,)) as pool:
+        try:
+            while True:
+                while queue and len(running) < width and not stopped():
+                    running[pool.submit(_work, queue[0])] = queue[0]
+                    queue.popleft()
+                if not running:
+                    return []
+                _collect(running, add)
+        except BrokenProcessPool:
+            return list(running.values()) or [queue.popleft()]
+        except BaseException:  # an interruption: nobody waits for results that nobody takes
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def _collect(running: dict[Future[Outcome], Job], add: Callable[[Outcome], None]) -> None:
+    """Wait for an outcome and take all that are there. Raises: BrokenProcessPool, leaving the suspects in `running`."""
+    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+    broken: BrokenProcessPool | None = None
+    for future in finished:
+        error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            broken = error
+            continue
+        job = running.pop(future)
+        add(future.result() if error is None else failed(job, "worker", error))
+    if broken is not None:
+        raise broken
+
+
+def _begin_worker(mem_mb: int | None) -> None:
+    """In a new worker: limit the memory, leave Ctrl-C to the parent, end when the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if mem_mb is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = mem_mb * 1_000_000
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _work(job: Job) -> Outcome:
+    """Work in a worker process; the bar is the parent's, so steps are told where there is none."""
+    return work(job, (lambda _: None) if sys.stderr.isatty() else (lambda message: to_stderr(about(message, job.subject))))
