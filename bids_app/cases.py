@@ -142,3 +142,8 @@ def pairs_of(n_visits: int, how: str) -> tuple[Pair, ...]:
         return tuple(Pair(i, j) for j in range(n_visits) for i in range(j))
     msg = f"pairs must be 'consecutive', 'first' or 'all'; got {how!r}"
     raise ValueError(msg)
+
+
+def desc_of(pair: Pair, baseline_session: str | None) -> str:
+    """Desc label of a pair's new-lesion products: 'new' for consecutive visits, 'newFrom01' for others."""
+    return "new" if pair.followup - pair.baseline == 1 else f"newFrom{baseline_session}"

@@ -1,0 +1,174 @@
+"""The page of one participant, from what lies on disk: it can be written again without running the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_app import figures
+from bids_app.cases import Pair, PreparedScan, PreparedTimeline, desc_of
+from bids_app.derivatives import Derivatives
+from bids_app.files import read_json, write_text
+from bids_app.report import Cell, Crop, Finding, PairSection, SubjectReport, Table, VisitSection, render
+from bids_app.tables import number, read_table
+from bids_app.tiles import Overlay
+from coactseg_cli import __version__
+from coactseg_cli.components import label as label_components
+from coactseg_cli.lesions.measure import HEADINGS
+from coactseg_cli.volumes import Volume, load
+
+MAX_CROPS = 12  # new lesions that get a picture, the largest first
+METHODS = (
+    "Scans of all visits were registered rigidly to their halfway space (Reuter et al. 2012), the brain was extracted, intensities were "
+    "normalised inside the brain mask and each scan was resampled once.",
+    "Lesions were segmented with the CoactSeg network (Wu et al., MICCAI 2023), a 3D V-Net that takes the baseline FLAIR, the follow-up FLAIR "
+    "and their difference. A visit's all-lesion map comes from the pass named below; the new-lesion map comes from the pass over both visits.",
+    "Lesions not larger than the limit below were dropped on the scan's own grid; volumes and counts are those of the scan's own grid.",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Map:
+    """One kind of lesion map of one visit, as written."""
+
+    rows: list[dict[str, str]]
+    mask: np.ndarray  # bool, reference grid
+    facts: dict[str, Any]  # sidecar of the dseg
+
+    @property
+    def volume_mm3(self) -> float:
+        return sum(number(r["volume_mm3"]) for r in self.rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Visit:
+    scan: PreparedScan
+    image: Volume
+    brain: np.ndarray
+    brain_ml: float
+    brain_facts: dict[str, Any]
+    lesions: _Map
+
+    @property
+    def name(self) -> str:
+        return f"ses-{self.scan.session}" if self.scan.session else "the only visit"
+
+
+def write_report(prepared: PreparedTimeline, tree: Derivatives, pairs: tuple[Pair, ...], research_line: str) -> Path:
+    """Write OUT/sub-XX.html from the maps, tables and sidecars of a participant. Returns: the page."""
+    visits = [_read_visit(tree, v) for v in prepared.visits]
+    window = figures.grey_window([v.image.data for v in visits], [v.brain for v in visits])
+    report = SubjectReport(
+        subject=prepared.subject,
+        research_line=research_line,
+        version=__version__,
+        visits=tuple(_visit_section(v, window) for v in visits),
+        pairs=tuple(_pair_section(tree, visits[p.baseline], visits[p.followup], p, window) for p in pairs),
+        methods=METHODS,
+        settings=_settings(visits[-1]),
+    )
+    path = tree.root / f"sub-{prepared.subject}.html"
+    write_text(path, render(report))
+    return path
+
+
+def _read_visit(tree: Derivatives, scan: PreparedScan) -> _Visit:
+    native = load(scan.native_brain_mask)
+    facts = read_json(Path(str(scan.native_brain_mask).replace(".nii.gz", ".json")))
+    brain = load(scan.brain_mask).data > 0.5
+    brain_ml = float((native.data > 0.5).sum()) * native.voxel_mm3 / 1000.0
+    return _Visit(scan, load(scan.image), brain, brain_ml, facts, _read_map(tree, scan, "all"))
+
+
+def _read_map(tree: Derivatives, scan: PreparedScan, desc: str) -> _Map:
+    source = scan.entities.source().with_(desc=desc, datatype="anat")
+    mask = tree.path(source.with_(space="individual", label="L", suffix="mask", extension=".nii.gz"))
+    dseg = source.with_(space="orig", suffix="dseg")
+    rows = read_table(tree.path(dseg.with_(extension=".tsv")))
+    return _Map(rows, load(mask).data > 0.5, read_json(tree.path(dseg.with_(extension=".json"))))
+
+
+def _visit_section(visit: _Visit, window: tuple[float, float]) -> VisitSection:
+    spacing = visit.image.spacing_mm
+    overlay = Overlay(visit.lesions.mask, figures.ALL_COLOUR, "all lesions")
+    return VisitSection(
+        session=visit.scan.session,
+        title=f"Visit {visit.name}" if visit.scan.session else "Visit",
+        n_lesions=len(visit.lesions.rows),
+        volume_mm3=visit.lesions.volume_mm3,
+        brain_mask_volume_ml=visit.brain_ml,
+        lesions=figures.mosaic(visit.image.data, spacing, window, [overlay], brain=visit.brain),
+        brain=figures.brain_outline(visit.image.data, visit.brain, spacing, window),
+        table=_table(visit.lesions.rows, f"All lesions, {visit.name}"),
+        findings=(Finding("Brain mask from", str(visit.brain_facts.get("BrainExtraction", "n/a"))),),
+    )
+
+
+def _pair_section(tree: Derivatives, baseline: _Visit, followup: _Visit, pair: Pair, window: tuple[float, float]) -> PairSection:
+    new = _read_map(tree, followup.scan, desc_of(pair, baseline.scan.session))
+    brain = baseline.brain | followup.brain
+    spacing = followup.image.spacing_mm
+    overlays = [
+        Overlay(followup.lesions.mask, figures.ALL_COLOUR, "all lesions"),
+        Overlay(new.mask, figures.NEW_COLOUR, "new lesions", 2),
+    ]
+    return PairSection(
+        baseline=baseline.name,
+        followup=followup.name,
+        n_new=len(new.rows),
+        volume_new_mm3=new.volume_mm3,
+        lesions=figures.mosaic(followup.image.data, spacing, window, overlays, brain=brain),
+        flicker=figures.flicker(baseline.image.data, followup.image.data, spacing, window, brain=brain),
+        crops=_crops(baseline, followup, new, window),
+        table=_table(new.rows, f"New lesions, {followup.name} since {baseline.name}"),
+    )
+
+
+def _crops(baseline: _Visit, followup: _Visit, new: _Map, window: tuple[float, float]) -> tuple[Crop, ...]:
+    """A picture per new lesion, the largest first, on the reference grid."""
+    labels, n = label_components(new.mask)
+    spacing = followup.image.spacing_mm
+    sizes = np.bincount(labels.ravel(order="K"), minlength=n + 1)[1:]
+    crops = []
+    for rank, i in enumerate(np.argsort(-sizes, kind="stable")[:MAX_CROPS], start=1):
+        centre = np.argwhere(labels == i + 1).mean(axis=0)
+        volume = float(sizes[i]) * followup.image.voxel_mm3
+        picture = figures.triptych(
+            baseline.image.data,
+            followup.image.data,
+            new.mask,
+            followup.lesions.mask,
+            centre=centre,
+            spacing_mm=spacing,
+            window=window,
+            name=f"new lesion {rank}",
+        )
+        crops.append(Crop(f"New lesion {rank} by size, {volume:.0f} mm³ on the common grid", picture))
+    return tuple(crops)
+
+
+def _table(rows: list[dict[str, str]], caption: str) -> Table:
+    cells: list[tuple[Cell, ...]] = []
+    for r in rows:
+        values = [number(r[k]) for k in ("volume_mm3", "voxels", "x_mm", "y_mm", "z_mm", "mean_probability", "max_probability")]
+        cells.append((int(number(r["index"])), r["name"], values[0], int(values[1]), *values[2:]))
+    return Table(caption, HEADINGS, tuple(cells))
+
+
+def _settings(visit: _Visit) -> tuple[tuple[str, str], ...]:
+    """What decided the maps, as recorded beside them."""
+    facts, brain = visit.lesions.facts, visit.brain_facts
+    model = facts.get("Model", {})
+    rows = [
+        ("Model", f"{model.get('Name', 'n/a')}, SHA-256 {str(model.get('SHA256', 'n/a'))[:12]}, {model.get('Source', 'n/a')}"),
+        ("All-lesion map from", str(facts.get("Pass", "n/a"))),
+        ("Inference", f"{facts.get('Inference', 'n/a')}, {facts.get('Precision', 'n/a')}, {facts.get('Device', 'n/a')}"),
+        ("Threshold, all lesions", str(facts.get("Threshold", "n/a"))),
+        ("Lesions dropped up to", f"{facts.get('MinLesionVolume', 'n/a')} mm³"),
+        ("Brain extraction", f"{brain.get('BrainExtraction', 'n/a')}: {brain.get('BrainExtractionReason', 'n/a')}"),
+        ("Version", str(facts.get("CoactSegVersion", "n/a"))),
+    ]
+    return tuple(rows)
