@@ -1,0 +1,114 @@
+"""The files of a raw BIDS data set, through PyBIDS; only the anat folders of the participants that are wanted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_app.entities import strip_prefix
+from bids_app.errors import CannotCreate, InvalidDataset, NoInput, NothingMatched
+from bids_app.files import read_json
+from bids_app.sessions import natural
+
+if TYPE_CHECKING:
+    from bids import BIDSLayout
+
+_LABEL = re.compile(r"sub-[0-9a-zA-Z+]+")
+
+
+def check_description(bids_dir: Path) -> None:
+    """Check that a folder is a raw BIDS data set. Raises: InvalidDataset (exit code 16)."""
+    path = bids_dir / "dataset_description.json"
+    way_out = "Give the root of a raw BIDS data set, or pass --skip-bids-validation."
+    if not path.exists():
+        msg = f"{bids_dir}: no dataset_description.json. {way_out}"
+        raise InvalidDataset(msg)
+    content = read_json(path)
+    if missing := [key for key in ("Name", "BIDSVersion") if key not in content]:
+        msg = f"{path}: {' and '.join(missing)} missing. Add it, or pass --skip-bids-validation."
+        raise InvalidDataset(msg)
+    if content.get("DatasetType", "raw") == "derivative":
+        msg = f"{path}: DatasetType is 'derivative'; expected raw scans. {way_out}"
+        raise InvalidDataset(msg)
+
+
+def find_subjects(bids_dir: Path, wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Labels of the participants of a data set, in natural order, and those wanted that it lacks.
+
+    Raises: NoInput; InvalidDataset without any sub- folder; NothingMatched where none of those wanted is there.
+    """
+    try:
+        present = {folder.name[4:] for folder in bids_dir.iterdir() if _LABEL.fullmatch(folder.name) and folder.is_dir()}
+    except OSError as error:
+        msg = f"{bids_dir}: cannot be read as a folder ({error.strerror}). Give the root of a BIDS data set."
+        raise NoInput(msg) from error
+    if not present:
+        msg = f"{bids_dir}: no participant (no folder sub-*). Give the root of a BIDS data set."
+        raise InvalidDataset(msg)
+    labels = list(dict.fromkeys(strip_prefix(label, "sub") for label in wanted))
+    if labels and not present.intersection(labels):
+        known = ", ".join(sorted(present, key=natural)[:10]) + (", ..." if len(present) > 10 else "")
+        msg = f"{bids_dir}: no participant {', '.join(labels)}; there are {len(present)}: {known}. Correct --participant-label."
+        raise NothingMatched(msg)
+    chosen = present.intersection(labels) if labels else present
+    return sorted(chosen, key=natural), [label for label in labels if label not in present]
+
+
+def list_files(bids_dir: Path, subjects: Sequence[str], database_dir: Path | None) -> dict[str, list[Path]]:
+    """Files below the anat folders of the subjects, from PyBIDS; with a database, which is made where it is missing.
+
+    Raises: InvalidDataset where PyBIDS cannot read the data set or the database; CannotCreate for a database.
+    """
+    if database_dir is None:
+        layout = _index(bids_dir, subjects)
+    else:
+        _make_database(bids_dir, database_dir)
+        layout = _guarded(bids_dir, database_path=database_dir, validate=False)
+    found: dict[str, list[Path]] = {subject: [] for subject in subjects}
+    for file in layout.get(subject=list(subjects), datatype="anat", invalid_filters="allow"):
+        found[file.entities["subject"]].append(Path(file.path))
+    return {subject: sorted(paths) for subject, paths in found.items()}
+
+
+def _index(bids_dir: Path, subjects: Sequence[str] | None) -> BIDSLayout:
+    """Index the anat folders of some (None: all) participants, and nothing else: metadata is read where it is needed."""
+    from bids.layout import BIDSLayoutIndexer
+
+    who = r"[0-9a-zA-Z+]+" if subjects is None else "(?:" + "|".join(map(re.escape, subjects)) + ")"
+    # A file system may hold names that are no UTF-8: they reach Python as lone surrogates and would break the database.
+    outside = re.compile(rf"^/(?!sub-{who}(/ses-[^/]+)?(/anat(/[^/]+)?)?$)|[\udc80-\udcff]")
+    return _guarded(bids_dir, validate=False, indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[outside]))
+
+
+def _guarded(bids_dir: Path, **options: Any) -> BIDSLayout:
+    from bids import BIDSLayout
+
+    try:
+        return BIDSLayout(bids_dir, **options)
+    except Exception as error:  # PyBIDS, its configuration files and its database fail in many ways
+        place = options.get("database_path", bids_dir)
+        msg = f"{place}: PyBIDS cannot read it ({type(error).__name__}: {error}). Repair it; a database can be deleted and is made again."
+        raise InvalidDataset(msg) from error
+
+
+def _make_database(bids_dir: Path, database_dir: Path) -> None:
+    """Make a PyBIDS database of all participants where there is none; jobs that start together do not meet."""
+    if (database_dir / "layout_index.sqlite").exists():
+        return
+    try:
+        database_dir.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=database_dir))
+    except OSError as error:
+        msg = f"{database_dir}: the PyBIDS database cannot be made ({error.strerror}). Choose another --bids-database-dir."
+        raise CannotCreate(msg) from error
+    try:
+        _index(bids_dir, None).save(temporary)
+        for file in sorted(temporary.iterdir(), key=lambda path: path.suffix == ".sqlite"):  # the index last: it says "done"
+            os.replace(file, database_dir / file.name)  # noqa: PTH105
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
