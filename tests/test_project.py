@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import os
 import re
 import resource
@@ -70,6 +72,28 @@ def test_every_dependency_is_pinned(project_root):
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_import_is_declared(project_root):
+    """A package that only another one brings can vanish with it."""
+    project = tomllib.loads((project_root / "pyproject.toml").read_text())["project"]
+    declared = {_normal(re.split(r"[\[<>=!~ ;]", d)[0]) for d in project["dependencies"]}
+    optional = {"submitit", "bids_validator_deno", "bidsschematools"}  # extras: imported where they are there
+    owners = importlib.metadata.packages_distributions()
+    files = [*project_root.glob("bids_app/**/*.py"), *project_root.glob("coactseg_cli/**/*.py")]
+    imported = {name for path in files for name in _imports(path)} - set(sys.stdlib_module_names) - {"bids_app", "coactseg_cli"} - optional
+    undeclared = {name for name in imported if not declared & {_normal(d) for d in owners.get(name, [name])}}
+    assert undeclared == set()
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
 
 
 def test_versions_agree(project_root):
