@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from coactseg_cli.sampling.patches import IGNORE, cut, cut_array, draw_centre, foreground
+
+RAMP = np.arange(10 * 20 * 30, dtype=np.float32).reshape(10, 20, 30)
+
+
+def test_box_inside_is_a_plain_slice():
+    assert np.array_equal(cut_array(RAMP, np.array([5, 10, 15]), (4, 6, 8)), RAMP[3:7, 7:13, 11:19])
+
+
+@pytest.mark.parametrize(("centre", "part", "source"), [((0, 10, 15), np.s_[2:], np.s_[0:2, 7:13, 11:19]), ((9, 10, 15), np.s_[:3], np.s_[7:10, 7:13, 11:19])])
+def test_what_lies_outside_is_filled(centre, part, source):
+    out = cut_array(RAMP, np.array(centre), (4, 6, 8), fill=-7)
+    assert np.array_equal(out[part], RAMP[source])
+    assert (out == -7).sum() == out.size - out[part].size
+
+
+def test_a_box_that_misses_the_volume_is_all_fill():
+    assert (cut_array(RAMP, np.array([100, 0, 0]), (4, 4, 4), 9) == 9).all()
+
+
+def test_labels_outside_the_volume_are_unknown_and_absent_labels_stay_absent(single):
+    patch = cut(single, np.array([0, 18, 21]), (16, 16, 16))
+    assert (patch.all_baseline[:8] == IGNORE).all()
+    assert patch.new is None
+    assert patch.followup is patch.baseline
+
+
+def test_a_single_scan_teaches_both_all_lesion_heads(single):
+    patch = cut(single, np.array([15, 18, 21]), (16, 16, 16))
+    assert np.array_equal(patch.all_baseline, patch.all_followup)
+    assert not patch.is_pair
+
+
+def test_a_pair_without_all_lesion_labels_teaches_new_lesions_only(pair):
+    patch = cut(pair, np.array([10, 10, 10]), (16, 16, 16))
+    assert patch.all_baseline is None
+    assert patch.all_followup is None
+    assert patch.new.sum() == 33
+    assert patch.is_pair
+
+
+def test_new_lesions_lead_where_there_are_any(pair, single):
+    assert len(foreground(pair)) == 33
+    assert len(foreground(single)) == single.all_baseline.sum()
+
+
+def test_centres_lie_within_the_shift_of_a_lesion(single):
+    rng, lesion = np.random.default_rng(0), np.array([[15, 18, 21]])
+    centres = np.array([draw_centre(rng, lesion, np.empty((0, 3)), 10) for _ in range(300)])
+    assert np.abs(centres - lesion).max() == 10
+    assert len(np.unique(centres, axis=0)) > 200
+
+
+def test_without_lesions_centres_are_brain_voxels():
+    brain = np.array([[1, 2, 3]])
+    assert draw_centre(np.random.default_rng(0), np.empty((0, 3), int), brain, 10).tolist() == [1, 2, 3]
