@@ -173,7 +173,7 @@ def _as_written(spacing_mm: tuple[float, float, float]) -> tuple[float, float, f
 
 
 def binarise(volume: Volume, path: Path, threshold: float | None = None) -> Volume:
-    """Turn a mask into booleans: a label above 0 is lesion; values between integers need a threshold, which they must exceed.
+    """Turn a mask into booleans: a label above 0 is lesion; values between integers need a threshold, from which on they are lesion.
 
     Raises: UnreadableImage for negative values, and for values between integers without a threshold.
     """
@@ -193,7 +193,7 @@ def binarise(volume: Volume, path: Path, threshold: float | None = None) -> Volu
     if data.max() > 1 + INTEGER_TOLERANCE:
         msg = f"{path}: --threshold needs probabilities from 0 to 1; the largest value is {data.max():g}. Scale the map or give a mask."
         raise UnreadableImage(msg)
-    return volume.like(data > threshold)
+    return volume.like(data >= threshold)
 
 
 def _headline(scores: CaseScores) -> str:

@@ -59,7 +59,7 @@ def test_lesion_rows_say_where_and_why() -> None:
     assert (first.i, first.j, first.k) == (1, 1, 4.5)
     assert (first.x_mm, first.y_mm, first.z_mm) == (39.5, -19, 20.5)
     assert first.volume_mm3 == 9
-    assert (first.overlap_share, first.outside_share) == (pytest.approx(3 / 6), pytest.approx(2 / 5))
+    assert (first.overlap_share, first.outside_share) == pytest.approx((3 / 6, 2 / 5))
 
 
 def test_nothing_predicted() -> None:
@@ -127,8 +127,8 @@ ANIMA = {
 
 def vector_scores(name: str, convention: Convention) -> CaseScores:
     stored = case(name)
-    volumes = (Volume(mask, stored.affine) for mask in (stored.predicted, stored.reference))
-    return score_case(CasePair(name, LabelKind.NEW, *volumes, stored.spacing), rules_of(convention)).scores
+    predicted, reference = (Volume(mask, stored.affine) for mask in (stored.predicted, stored.reference))
+    return score_case(CasePair(name, LabelKind.NEW, predicted, reference, stored.spacing), rules_of(convention)).scores
 
 
 @needs_vectors

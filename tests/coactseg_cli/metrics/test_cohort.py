@@ -9,7 +9,7 @@ import pytest
 
 from bids_app.cases import LabelKind
 from coactseg_cli.metrics.case import CasePair, score_case
-from coactseg_cli.metrics.cohort import METRICS, WITH, WITHOUT, activity, bootstrap_means, patient_of, summarise, wilson
+from coactseg_cli.metrics.cohort import METRICS, WITH, WITHOUT, SummaryRow, activity, bootstrap_means, patient_of, summarise, wilson
 from coactseg_cli.metrics.columns import CaseScores, columns_of
 from coactseg_cli.metrics.conventions import Convention, rules_of
 from coactseg_cli.volumes import Volume
@@ -21,8 +21,8 @@ A, B = lines((1, 1, 0, 5)), lines((8, 8, 0, 5))
 
 
 def scores(case: str, predicted: np.ndarray, reference: np.ndarray, kind: LabelKind = LabelKind.NEW) -> CaseScores:
-    volumes = (Volume(mask, np.eye(4)) for mask in (predicted, reference))
-    return score_case(CasePair(case, kind, *volumes, (1.0, 1.0, 1.0)), rules_of(Convention.MM)).scores
+    pair = CasePair(case, kind, Volume(predicted, np.eye(4)), Volume(reference, np.eye(4)), (1.0, 1.0, 1.0))
+    return score_case(pair, rules_of(Convention.MM)).scores
 
 
 COHORT = [
@@ -35,7 +35,7 @@ COHORT = [
 ]
 
 
-def row_of(group: str, metric: str):
+def row_of(group: str, metric: str) -> SummaryRow:
     return next(row for row in summarise(COHORT) if row.group == group and row.metric == metric)
 
 

@@ -80,7 +80,7 @@ def test_harmonic_mean() -> None:
     assert math.isnan(harmonic_mean(math.nan, 1.0))
 
 
-def plain_test(table: np.ndarray) -> list[bool]:
+def plain_test(table: list[list[int]]) -> list[bool]:
     """The text of the definition as a plain loop over the full table, background first: (M + 1, N + 1)."""
     found = []
     for i in range(1, len(table)):

@@ -80,9 +80,9 @@ def test_empty_masks() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_distances_equal_a_distance_transform(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    masks = [ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.5) > 0.1 for _ in range(2)]
-    edges = [mask & ~ndimage.binary_erosion(mask) for mask in masks]
+    predicted, reference = (ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.5) > 0.1 for _ in range(2))
+    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (predicted, reference)]
     fields = [ndimage.distance_transform_edt(~edge, sampling=SPACING) for edge in edges]
-    own = surface.measure(*masks, SPACING)
+    own = surface.measure(predicted, reference, SPACING)
     np.testing.assert_allclose(own.predicted_to_reference, fields[1][edges[0]], atol=1e-12)
     np.testing.assert_allclose(own.reference_to_predicted, fields[0][edges[1]], atol=1e-12)

@@ -13,11 +13,34 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[4] / "shared" / "vectors" / "metrics"
-CASE_NAMES = (
-    "identical disjoint shift1 touch_corner split merged tiny small_ref_under_big_pred empty_gt empty_pred both_empty only_tiny_gt "
-    "only_tiny_pred random_iso random_coactseg_spacing random_aniso shift_aniso alpha_edge outside_edge greedy_stop tie_good_first "
-    "single_voxels full_pred chain float_weight_edge empty_gt_tiny_pred"
-).split()
+CASE_NAMES = [
+    "identical",
+    "disjoint",
+    "shift1",
+    "touch_corner",
+    "split",
+    "merged",
+    "tiny",
+    "small_ref_under_big_pred",
+    "empty_gt",
+    "empty_pred",
+    "both_empty",
+    "only_tiny_gt",
+    "only_tiny_pred",
+    "random_iso",
+    "random_coactseg_spacing",
+    "random_aniso",
+    "shift_aniso",
+    "alpha_edge",
+    "outside_edge",
+    "greedy_stop",
+    "tie_good_first",
+    "single_voxels",
+    "full_pred",
+    "chain",
+    "float_weight_edge",
+    "empty_gt_tiny_pred",
+]
 EMPTY = {"empty_gt", "empty_gt_tiny_pred", "empty_pred", "both_empty"}
 NOT_EMPTY = [name for name in CASE_NAMES if name not in EMPTY]
 needs_vectors = pytest.mark.skipif(not FOLDER.is_dir(), reason="the metric vectors (../shared/vectors/metrics) are not here")
@@ -46,7 +69,8 @@ def case(name: str) -> Case:
 
 @cache
 def _peers() -> dict[str, Any]:
-    return json.loads((FOLDER / "peers.json").read_text())
+    peers: dict[str, Any] = json.loads((FOLDER / "peers.json").read_text())
+    return peers
 
 
 def peer(program: str, name: str) -> dict[str, float]:
