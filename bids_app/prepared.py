@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bids_app.cases import Label, LabelKind, PreparedScan, PreparedTimeline, SubjectFailure
+from bids_app.cases import Label, LabelKind, PreparedScan, PreparedTimeline, Scan, SubjectFailure
 from bids_app.derivatives import Derivatives, dataset_places, resolve
 from bids_app.entities import Entities
 from bids_app.errors import BidsAppError, InvalidDataset, MissingScan, NoInput, NothingMatched
 from bids_app.files import read_json
 from bids_app.indexing import find_subjects
-from bids_app.sessions import natural
+from bids_app.sessions import in_order, natural
 from bids_app.supplied import KINDS, Found, files_of
 from bids_app.tables import read_table
 
@@ -67,10 +67,16 @@ def _timeline(root: Path, subject: str, places: Mapping[str, Path]) -> PreparedT
         raise MissingScan(msg)
     tree = Derivatives(root)
     visits = _in_order([_visit(tree, file, places) for file in images], root, subject)
-    reference = tree.path(Entities(subject=subject, desc="reference", suffix="FLAIR", extension=".nii.gz"))
+    reference = tree.path(_reference(Entities(subject=subject)))
     alone = not reference.is_file() or any(_sidecar(visit.image).get("SubjectAnatomicalReference") == SESSIONWISE for visit in visits)
     labels = tuple(_label(file) for file in files if _is_label(file))
-    return PreparedTimeline(subject, visits[0].image if alone else reference, visits, labels, comparable=not alone)
+    own = tree.path(_reference(visits[0].entities))
+    grid = reference if not alone else own if own.is_file() else visits[0].image
+    return PreparedTimeline(subject, grid, visits, labels, comparable=not alone)
+
+
+def _reference(entities: Entities) -> Entities:
+    return entities.with_(desc="reference", suffix="FLAIR", extension=".nii.gz")
 
 
 def _visit(tree: Derivatives, file: Found, places: Mapping[str, Path]) -> PreparedScan:
@@ -96,11 +102,16 @@ def _visit(tree: Derivatives, file: Found, places: Mapping[str, Path]) -> Prepar
 
 
 def _in_order(visits: Sequence[PreparedScan], root: Path, subject: str) -> tuple[PreparedScan, ...]:
-    """Order of the rows of sub-XX_sessions.tsv (prep writes them in temporal order) where it has every visit, else by label."""
+    """Order of the rows of sub-XX_sessions.tsv where it has every visit, else of the raw scans if they are at hand, else by label."""
     path = root / f"sub-{subject}" / f"sub-{subject}_sessions.tsv"
     rows = [row.get("session_id", "") for row in read_table(path)] if path.is_file() else []
     if all(f"ses-{visit.session}" in rows for visit in visits):
         return tuple(sorted(visits, key=lambda visit: rows.index(f"ses-{visit.session}")))
+    raw = [Scan(visit.raw, visit.entities) for visit in visits if visit.raw is not None]
+    folder = next((part for scan in raw for part in scan.path.parents if part.name == f"sub-{subject}"), None)
+    if folder is not None and len(raw) == len(visits):
+        ordered = [scan.session for scan in in_order(raw, folder)]
+        return tuple(sorted(visits, key=lambda visit: ordered.index(visit.session)))
     return tuple(sorted(visits, key=lambda visit: natural(visit.session or "")))
 
 

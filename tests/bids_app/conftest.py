@@ -17,7 +17,16 @@ LESION_COLUMNS = {
     "name": Column("Name of the lesion."),
     "volume_mm3": Column("Volume.", "mm3"),
 }
-IDENTITY = "#Insight Transform File V1.0\n#Transform 0\nTransform: Euler3DTransform_double_3_3\nParameters: 0 0 0 0 0 0\nFixedParameters: 0 0 0 0\n"
+IDENTITY = "\n".join(
+    (
+        "#Insight Transform File V1.0",
+        "#Transform 0",
+        "Transform: Euler3DTransform_double_3_3",
+        "Parameters: 0 0 0 0 0 0",
+        "FixedParameters: 0 0 0 0",
+        "",
+    )
+)
 
 
 def put_image(path: Path, dtype=np.float32) -> Path:

@@ -13,7 +13,7 @@ from bids_app.derivatives import Derivatives, start, unresolved_sources, write_j
 from bids_app.entities import Entities, parse
 from bids_app.errors import CannotCreate
 
-from .conftest import make_raw
+from .conftest import make_raw, write_subject
 
 VALIDATOR = shutil.which("bids-validator-deno") or str(Path(sys.executable).with_name("bids-validator-deno"))
 
@@ -110,6 +110,13 @@ def test_uris(tmp_path):
     assert out.uri(out.root / "../coactseg/sub-01/a.nii") == "bids::sub-01/a.nii"
     with pytest.raises(ValueError, match="no BIDS URI"):
         out.uri(tmp_path / "elsewhere.nii")
+
+
+def test_names_beyond_ascii_resolve(tmp_path):
+    raw = make_raw(tmp_path / "Daten für Ä" / "raw", ["sub-01_FLAIR.nii.gz"])
+    out = start(tmp_path / "aus gabe", raw, version="1", readme="x")
+    write_subject(out, [raw / "sub-01/anat/sub-01_FLAIR.nii.gz"])
+    assert unresolved_sources(out.root) == []
 
 
 def test_links_inside_one_data_set_are_relative(raw):

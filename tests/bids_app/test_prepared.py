@@ -68,6 +68,11 @@ def test_order_is_that_of_the_sessions_table(prepared):
     assert [v.session for v in read_prepared(prepared.root).timelines[0].visits] == ["02", "01"]
 
 
+def test_else_that_of_the_raw_scans(prepared, raw):
+    write_text(raw / "sub-01/sub-01_sessions.tsv", "session_id\tacq_time\nses-01\t2021-01-01\nses-02\t2020-01-01\n")
+    assert [v.session for v in read_prepared(prepared.root).timelines[0].visits] == ["02", "01"]
+
+
 def test_visits_prepared_alone(prepared):
     sidecar = next(prepared.root.rglob("sub-01_ses-02_space-individual_desc-preproc_FLAIR.json"))
     write_json(sidecar, read_json(sidecar) | {"SubjectAnatomicalReference": "sessionwise"})
@@ -75,6 +80,8 @@ def test_visits_prepared_alone(prepared):
     one, two, three = read_prepared(prepared.root).timelines
     assert (one.comparable, two.comparable, three.comparable) == (False, False, True)
     assert one.reference == one.visits[0].image
+    own = put_image(prepared.root / "sub-01/ses-01/anat/sub-01_ses-01_acq-3D_desc-reference_FLAIR.nii.gz")
+    assert read_prepared(prepared.root).timelines[0].reference == own
 
 
 def test_half_prepared(prepared):
