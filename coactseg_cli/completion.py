@@ -16,6 +16,7 @@ from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.errors import BidsAppError, MadeDifferently
 from bids_app.files import read_json, write_json
 from coactseg_cli import __version__, config_file
+from coactseg_cli.config import Inference
 
 if TYPE_CHECKING:
     from coactseg_cli.config import PrepConfig, SegmentConfig
@@ -51,6 +52,8 @@ def choices(prep: PrepConfig | None, segment: SegmentConfig | None = None, model
     found = {f"--{key}": json.dumps(value, sort_keys=True) for key, value in table.items() if key not in _NO_CHOICE}
     if segment is not None:  # None is a choice too: the model's own threshold, no tiles
         found |= {f"--{key}": found.get(f"--{key}", "null") for key in ("threshold-all", "threshold-new", "tile")}
+        unused = ("--patch-size", "--stride") if segment.inference is Inference.FAST else ("--tile",)
+        found = {key: value for key, value in found.items() if key not in unused}
     if model is not None:
         found["--model"] = json.dumps(model.sha256)
     return found | {"version": json.dumps(__version__)}
@@ -83,7 +86,7 @@ def _facts(path: Path, root: Path) -> str:
 
 def below(path: Path, root: Path) -> str:
     """The path as seen from root; its name alone where it lies elsewhere."""
-    inner, outer = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    inner, outer = Path(os.path.normpath(path.absolute())), Path(os.path.normpath(root.absolute()))
     return inner.relative_to(outer).as_posix() if inner.is_relative_to(outer) else path.name
 
 

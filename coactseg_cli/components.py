@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, cast
+
 import cc3d
 import numpy as np
 
@@ -10,7 +12,10 @@ CONNECTIVITY = 6  # face neighbours, as in the MSSEG challenges (docs/metrics.md
 
 def label(mask: np.ndarray, connectivity: int = CONNECTIVITY) -> tuple[np.ndarray, int]:
     """Number the components of a boolean (X, Y, Z) array 1..n in raster order. Returns: labels (uint32), n."""
-    labels, n = cc3d.connected_components(np.asfortranarray(mask), connectivity=connectivity, return_N=True)
+    if connectivity not in (6, 18, 26):
+        msg = f"connectivity must be 6, 18 or 26; got {connectivity}"
+        raise ValueError(msg)
+    labels, n = cc3d.connected_components(np.asfortranarray(mask), connectivity=cast("Literal[6, 18, 26]", connectivity), return_N=True)
     return labels, int(n)
 
 
@@ -25,7 +30,8 @@ def remove_small(mask: np.ndarray, voxel_mm3: float, min_mm3: float, connectivit
         return mask.astype(bool)
     labels, n = label(mask, connectivity)
     keep = np.concatenate([[False], sizes(labels, n) >= min_voxels(voxel_mm3, min_mm3)])
-    return keep[labels]
+    kept: np.ndarray = keep[labels]
+    return kept
 
 
 def min_voxels(voxel_mm3: float, min_mm3: float) -> int:

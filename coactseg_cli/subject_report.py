@@ -22,10 +22,11 @@ from coactseg_cli.volumes import Volume, load
 
 MAX_CROPS = 12  # new lesions that get a picture, the largest first
 METHODS = (
-    "Scans of all visits were registered rigidly to their halfway space (Reuter et al. 2012), the brain was extracted, intensities were "
-    "normalised inside the brain mask and each scan was resampled once.",
-    "Lesions were segmented with the CoactSeg network (Wu et al., MICCAI 2023), a 3D V-Net that takes the baseline FLAIR, the follow-up FLAIR "
-    "and their difference. A visit's all-lesion map comes from the pass named below; the new-lesion map comes from the pass over both visits.",
+    "Scans of all visits were registered rigidly to their halfway space (Reuter et al. 2012), the brain was extracted, intensities "
+    "were normalised inside the brain mask and each scan was resampled once.",
+    "Lesions were segmented with the CoactSeg network (Wu et al., MICCAI 2023), a 3D V-Net that takes the baseline FLAIR, the "
+    "follow-up FLAIR and their difference. A visit's all-lesion map comes from the pass named below; the new-lesion map comes from "
+    "the pass over both visits.",
     "Lesions not larger than the limit below were dropped on the scan's own grid; volumes and counts are those of the scan's own grid.",
 )
 

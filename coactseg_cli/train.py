@@ -26,12 +26,13 @@ from coactseg_cli.errors import InvalidConfig, MissingWeights, WrongWeights
 from coactseg_cli.network.checkpoint import CheckpointInfo, save_model, write_bytes
 from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations
 from coactseg_cli.network.inputs import stack
-from coactseg_cli.network.losses import LossTerms, Targets, coactseg_loss
+from coactseg_cli.network.losses import LossTerms, coactseg_loss
 from coactseg_cli.network.model import VNet
 from coactseg_cli.sampling.batches import Batch, Pool, draw_batch, make_pool
 from coactseg_cli.sampling.loading import common_spacing, load_cases, load_masks
 from coactseg_cli.sampling.patches import Case
 from coactseg_cli.sampling.synthesis import Shape, shapes_of
+from coactseg_cli.targets import Targets
 
 WARM_UP = 100  # iterations
 MAY_CHANGE = {"resume", "out_dir", "prepared", "device", "threads", "checkpoint_every", "lesion_shapes"}  # between a run and its resumption
@@ -76,7 +77,8 @@ def read_cases(config: TrainConfig, log: Callable[[str], None]) -> list[Case]:
             if timeline.subject not in config.exclude:
                 cases += load_cases(timeline)
     if not cases:
-        msg = f"no prepared participant in {', '.join(map(str, config.prepared))}. Run coactseg prep BIDS OUT participant -d labels=PATH first."
+        folders = ", ".join(map(str, config.prepared))
+        msg = f"no prepared participant in {folders}. Run coactseg prep BIDS OUT participant -d labels=PATH first."
         raise InvalidConfig(msg)
     pairs, singles = count_labelled(cases)
     log(f"{len(cases)} cases: {pairs} labelled pairs, {singles} labelled single scans")
@@ -104,7 +106,7 @@ def start(config: TrainConfig) -> State:
     """A fresh network and optimiser; the same seed gives the same weights."""
     torch.manual_seed(config.seed)
     network = VNet(config.base_filters, dropout=config.dropout)
-    network.to(choose_device(config.device), memory_format=torch.channels_last_3d)
+    network.to(choose_device(config.device), memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return State(network, torch.optim.Adam(network.parameters(), lr=config.learning_rate))
 
 

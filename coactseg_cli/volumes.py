@@ -142,7 +142,8 @@ def _affine_of(image: nib.Nifti1Image, path: Path) -> np.ndarray:
         msg = f"{path}: the affine {affine.tolist()} is not usable (a voxel edge of zero or not finite). Repair the header."
         raise UnreadableImage(msg)
     if sform_code and qform_code:
-        distance = corner_distance_mm(np.asarray(sform), np.asarray(qform), image.shape[:3])
+        x, y, z = image.shape[:3]
+        distance = corner_distance_mm(np.asarray(sform), np.asarray(qform), (x, y, z))
         limit = max(0.1 * float(spacing.min()), GEOMETRY_TOLERANCE_MM)
         if distance > limit:
             msg = (

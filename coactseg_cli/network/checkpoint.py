@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -133,18 +134,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
 
 def _parse_info(text: str, path: Path) -> CheckpointInfo:
     try:
-        fields = json.loads(text)
-        known = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in CheckpointInfo.__slots__}
+        fields: dict[str, Any] = json.loads(text)
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in CheckpointInfo.__slots__}
         info = CheckpointInfo(**known)
-        if info.spacing_mm is not None and not (len(info.spacing_mm) == 3 and all(0.1 <= float(s) <= 10 for s in info.spacing_mm)):
-            msg = f"spacing_mm {info.spacing_mm}"
-            raise ValueError(msg)
-        if not (0 < float(info.threshold_all) < 1 and 0 < float(info.threshold_new) < 1):
-            msg = f"thresholds {info.threshold_all}, {info.threshold_new}"
-            raise ValueError(msg)
+        plausible = 0 < float(info.threshold_all) < 1 and 0 < float(info.threshold_new) < 1
+        if info.spacing_mm is not None:
+            plausible = plausible and len(info.spacing_mm) == 3 and all(0.1 <= float(s) <= 10 for s in info.spacing_mm)
     except (ValueError, TypeError, AttributeError) as error:
         msg = f"{path}: the metadata of the model file cannot be used ({error}). Copy or download it again."
         raise WrongWeights(msg) from error
+    if not plausible:
+        msg = f"{path}: the metadata of the model file is not plausible: {text[:300]}. Copy or download it again."
+        raise WrongWeights(msg)
     return info
 
 

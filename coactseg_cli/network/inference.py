@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 import numpy as np
 import torch
@@ -78,7 +79,9 @@ class Engine:
         """The published way: windows every `stride` voxels, the last one moved back to the border, plain averages."""
         x = stack(*self._input(baseline, followup))
         patch, stride = self.config.patch_size, self.config.stride
-        return _slide(x, patch, tuple(max(p - s - 1e-3, 0.0) / p for p, s in zip(patch, stride, strict=True)), "constant", self.network, wanted)
+        return _slide(
+            x, patch, tuple(max(p - s - 1e-3, 0.0) / p for p, s in zip(patch, stride, strict=True)), "constant", self.network, wanted
+        )
 
     def _whole(self, baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, wanted: frozenset[Head]) -> Maps:
         """The brain box at once, or in Gaussian-weighted tiles; zero elsewhere."""
@@ -118,7 +121,7 @@ def _slide(
     wanted: frozenset[Head],
 ) -> Maps:
     """MONAI's sliding window with one window at a time; zero padding is centred where a volume is smaller than the patch."""
-    from monai.inferers import sliding_window_inference  # two seconds to import
+    from monai.inferers.utils import sliding_window_inference  # two seconds to import
 
     order = sorted(wanted)
 
@@ -127,8 +130,8 @@ def _slide(
         return tuple(maps[h].float() for h in order)
 
     with torch.inference_mode():
-        results = sliding_window_inference(x, patch, 1, predict, overlap=overlap, mode=mode, padding_mode="constant")
-    results = results if isinstance(results, tuple) else (results,)
+        found = sliding_window_inference(x, patch, 1, predict, overlap=overlap, mode=mode, padding_mode="constant")
+    results = cast("tuple[Tensor, ...]", found if isinstance(found, tuple) else (found,))
     return {h: _numpy(r) for h, r in zip(order, results, strict=True)}
 
 
@@ -141,7 +144,7 @@ def make_engine(network: VNet, config: SegmentConfig) -> Engine:
         return Engine(lambda x, wanted: _all_heads(plain, x, wanted), config, device, torch.float32)
     keep_large_allocations()
     dtype = choose_dtype(config.precision, device)
-    fast = FastVNet(network).to(device=device, dtype=dtype).to(memory_format=torch.channels_last_3d)
+    fast = FastVNet(network).to(device=device, dtype=dtype).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Engine(fast, config, device, dtype)
 
 
@@ -191,7 +194,7 @@ def _fold(module: nn.Module) -> None:
         for i in range(len(layers) - 1):
             norm = layers[i + 1]
             if isinstance(norm, nn.BatchNorm3d):
-                convolution = layers[i]
+                convolution = cast("nn.Conv3d | nn.ConvTranspose3d", layers[i])
                 module[i] = fuse_conv_bn_eval(convolution, norm, transpose=isinstance(convolution, nn.ConvTranspose3d))
                 module[i + 1] = nn.Identity()
 
@@ -199,9 +202,7 @@ def _fold(module: nn.Module) -> None:
 def _difference(out: nn.Conv3d) -> nn.Conv3d:
     """1x1x1 convolution to two classes -> to one: softmax of two logits is the sigmoid of their difference."""
     single = nn.Conv3d(out.in_channels, 1, 1)
-    assert out.bias is not None
-    assert single.bias is not None
-    with torch.no_grad():
-        single.weight.copy_(out.weight[1:] - out.weight[:1])
-        single.bias.copy_(out.bias[1:] - out.bias[:1])
+    weights, wanted = out.state_dict(), single.state_dict()  # views: copying into them changes the module
+    for name in ("weight", "bias"):
+        wanted[name].copy_(weights[name][1:] - weights[name][:1])
     return single

@@ -13,17 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from coactseg_cli.network.model import Heads
+from coactseg_cli.targets import IGNORE, Targets
 
-IGNORE = -1
 SMOOTH = 1e-8
-
-
-class Targets(NamedTuple):
-    """Labels (B, X, Y, Z) int8 per head: 0, 1 or IGNORE."""
-
-    all_baseline: Tensor
-    all_followup: Tensor
-    new: Tensor
 
 
 class LossTerms(NamedTuple):

@@ -92,5 +92,7 @@ def git_blob_id(content: bytes) -> str:
 def _verify(content: bytes, where: str, way_out: str) -> None:
     found = git_blob_id(content)
     if found != PUBLISHED_BLOB:
-        msg = f"{where}: expected the published weights (git blob {PUBLISHED_BLOB}); found git blob {found}, {len(content)} bytes. {way_out}"
+        msg = (
+            f"{where}: expected the published weights (git blob {PUBLISHED_BLOB}); found git blob {found}, {len(content)} bytes. {way_out}"
+        )
         raise WrongWeights(msg)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from coactseg_cli.config import TrainConfig
 from coactseg_cli.errors import InvalidConfig
-from coactseg_cli.network.losses import IGNORE, Targets
 from coactseg_cli.sampling import augment, synthesis
 from coactseg_cli.sampling.patches import Case, Patch, cut, draw_centre, foreground
+from coactseg_cli.targets import IGNORE, Targets
 
 BRAIN_VOXELS_KEPT = 20_000  # random centres are drawn among these
 
@@ -58,10 +58,10 @@ def make_pool(cases: Sequence[Case], shapes: list[synthesis.Shape], config: Trai
         shapes=shapes,
     )
     if config.singles_per_batch and not pool.singles:
-        msg = "no single scan with an all-lesion label (desc-all); prepare some with coactseg prep -d labels=PATH, or pass --singles-per-batch 0"
+        msg = "no single scan has an all-lesion label (desc-all). Prepare some: coactseg prep -d labels=PATH, or pass --singles-per-batch 0"
         raise InvalidConfig(msg)
     if config.pairs_per_batch and not pool.pairs and not pool.backgrounds:
-        msg = "no pair with a label (desc-new or desc-all); prepare some with coactseg prep -d labels=PATH, or pass --pairs-per-batch 0"
+        msg = "no pair has a label (desc-new or desc-all). Prepare some: coactseg prep -d labels=PATH, or pass --pairs-per-batch 0"
         raise InvalidConfig(msg)
     return pool
 

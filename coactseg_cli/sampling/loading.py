@@ -9,7 +9,8 @@ import numpy as np
 
 from bids_app.cases import LabelKind, PreparedScan, PreparedTimeline, consecutive_pairs
 from coactseg_cli.errors import GridMismatch
-from coactseg_cli.sampling.patches import IGNORE, Case
+from coactseg_cli.sampling.patches import Case
+from coactseg_cli.targets import IGNORE
 from coactseg_cli.volumes import Volume, load, require_same_grid
 
 SPACING_TOLERANCE_MM = 1e-3

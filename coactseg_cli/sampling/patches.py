@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-IGNORE = -1  # as in network.losses
+from coactseg_cli.targets import IGNORE
 
 Shape = tuple[int, int, int]
 
@@ -66,8 +66,10 @@ def draw_centre(rng: np.random.Generator, lesion_voxels: np.ndarray, brain_voxel
     Reference: Wu et al. 2023, Sec. 3 (implementation details).
     """
     if len(lesion_voxels):
-        return lesion_voxels[rng.integers(len(lesion_voxels))] + rng.integers(-max_shift, max_shift + 1, 3)
-    return brain_voxels[rng.integers(len(brain_voxels))]
+        voxel: np.ndarray = lesion_voxels[rng.integers(len(lesion_voxels))]
+        return voxel + rng.integers(-max_shift, max_shift + 1, 3)
+    centre: np.ndarray = brain_voxels[rng.integers(len(brain_voxels))]
+    return centre
 
 
 def cut_array(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float = 0) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Lesions put into, or taken out of, real scans, so that pairs with a known change come from single scans.
 
-A synthetic pair starts as the same scan twice, or as two real visits. Lesions are then painted at the follow-up only (new), at the baseline only (resolved),
-or at both (stable); labelled lesions may be erased at the baseline, which turns a real lesion into a new one. Each visit
-is rendered as an acquisition of its own afterwards (augment.acquire), so that nothing but the lesions tells the visits apart on purpose.
+A synthetic pair starts as the same scan twice, or as two real visits. Lesions are then painted at the follow-up only (new),
+at the baseline only (resolved), or at both (stable); labelled lesions may be erased at the baseline, which turns a real
+lesion into a new one. Each visit is rendered as an acquisition of its own afterwards (augment.acquire).
 Cf. Zhang et al. 2021 (CarveMix), Basaran et al. 2022 (LesionMix).
 """
 
@@ -14,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from coactseg_cli.components import label as label_components
-from coactseg_cli.sampling.patches import IGNORE, Patch
+from coactseg_cli.sampling.patches import Patch
+from coactseg_cli.targets import IGNORE
 
 NEW, RESOLVED, STABLE = "new", "resolved", "stable"
 DARK_SD = 0.5  # z-score below which FLAIR tissue is taken for lesion-free where no all-lesion label says more
@@ -53,7 +54,8 @@ def shapes_of(mask: np.ndarray, *, min_voxels: int = 4, max_voxels: int = 6000) 
 
 def soften(mask: np.ndarray) -> np.ndarray:
     """A boolean box -> weights 0 to 1 that keep the size at the level 0.5."""
-    return np.clip(ndimage.gaussian_filter(mask.astype(np.float32), 0.6), 0.0, 1.0)
+    weights: np.ndarray = np.clip(ndimage.gaussian_filter(mask.astype(np.float32), 0.6), 0.0, 1.0)
+    return weights
 
 
 def ellipsoid(rng: np.random.Generator, radii: np.ndarray) -> Shape:
@@ -90,7 +92,7 @@ def draw_lesions(rng: np.random.Generator, patch: Patch, shapes: list[Shape]) ->
 
 def plausible_places(patch: Patch) -> np.ndarray:
     """Voxels where a lesion may sit: brain, not CSF (dark), away from the border of the brain and not yet a lesion."""
-    inside = ndimage.binary_erosion(patch.brain, iterations=4) & (patch.baseline > -0.8)
+    inside: np.ndarray = ndimage.binary_erosion(patch.brain, iterations=4) & (patch.baseline > -0.8)
     for known in (patch.all_baseline, patch.all_followup, patch.new):
         if known is not None:
             inside &= known != 1
@@ -121,7 +123,7 @@ def place(shape: tuple[int, ...], lesion: PaintedLesion) -> tuple[tuple[slice, .
 
 
 def paint(image: np.ndarray, brain: np.ndarray, lesion: PaintedLesion) -> tuple[np.ndarray, np.ndarray]:
-    """Lift the intensity towards a bright lesion. Returns: the new image, and the mask of the lesion (weight at least 0.5, in the brain)."""
+    """Lift the intensity towards a bright lesion. Returns: the new image, the lesion's mask (weight at least 0.5, in the brain)."""
     into, out_of = place(image.shape, lesion)
     weights = lesion.weights[out_of] * brain[into]
     out, mask = image.copy(), np.zeros(image.shape, bool)
@@ -165,7 +167,7 @@ def make_pair(patch: Patch, shapes: list[Shape], rng: np.random.Generator) -> Pa
             at_baseline[mask] = 1
             new[mask] = 0
     if patch.all_baseline is not None and not patch.is_pair:
-        base, at_baseline, new = _erase_some(base, at_baseline, new, patch, rng)
+        base, at_baseline, new = _erase_some(base, at_baseline, new, patch, rng, patch.all_baseline == 1)
     new[~patch.brain] = 0
     return patch.with_(baseline=base, followup=follow, is_pair=True, all_baseline=at_baseline, all_followup=at_followup, new=new)
 
@@ -178,10 +180,10 @@ def _known_or_dark(known: np.ndarray | None, image: np.ndarray, brain: np.ndarra
 
 
 def _erase_some(
-    base: np.ndarray, at_baseline: np.ndarray, new: np.ndarray, patch: Patch, rng: np.random.Generator
+    base: np.ndarray, at_baseline: np.ndarray, new: np.ndarray, patch: Patch, rng: np.random.Generator, labelled: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Erase each labelled lesion at the baseline with probability 0.3, so that a real lesion is new."""
-    labels, n = label_components(patch.all_baseline == 1, 26)
+    labels, n = label_components(labelled, 26)
     chosen = np.concatenate([[False], rng.random(n) < 0.3])[labels]
     if not chosen.any():
         return base, at_baseline, new

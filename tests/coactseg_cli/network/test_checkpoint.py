@@ -8,7 +8,9 @@ from coactseg_cli.errors import MissingWeights, WrongWeights
 from coactseg_cli.network.checkpoint import CheckpointInfo, load_model, save_model
 from coactseg_cli.network.model import VNet
 
-INFO = CheckpointInfo(name="tiny", patch_size=(32, 48, 64), spacing_mm=(0.5, 0.75, 1.0), n_pairs=1, n_singles=2, training_data=("sub-1",), iterations=7)
+INFO = CheckpointInfo(
+    name="tiny", patch_size=(32, 48, 64), spacing_mm=(0.5, 0.75, 1.0), n_pairs=1, n_singles=2, training_data=("sub-1",), iterations=7
+)
 
 
 def test_round_trip_keeps_weights_and_metadata(small, tmp_path):
@@ -114,7 +116,9 @@ def test_code_in_a_pickle_is_not_run(tmp_path, capsys):
     assert "run!" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("metadata", ["{", "[1]", json.dumps({"spacing_mm": [0, 0, 0]}), json.dumps({"threshold_new": 2}), json.dumps({"spacing_mm": "x"})])
+@pytest.mark.parametrize(
+    "metadata", ["{", "[1]", json.dumps({"spacing_mm": [0, 0, 0]}), json.dumps({"threshold_new": 2}), json.dumps({"spacing_mm": "x"})]
+)
 def test_broken_metadata_is_refused(small, tmp_path, metadata):
     state = {k: v.contiguous() for k, v in small.state_dict().items()}
     save_file(state, tmp_path / "m.safetensors", {"coactseg": metadata})

@@ -47,7 +47,8 @@ def plain_windows(network, baseline, followup, patch, stride):
 
 
 @pytest.mark.parametrize(
-    ("shape", "patch", "stride"), [((37, 20, 50), (32, 32, 32), (7, 9, 31)), ((48, 33, 49), (48, 32, 16), (11, 7, 5)), ((16, 16, 16), (32, 16, 16), (32, 3, 16))]
+    ("shape", "patch", "stride"),
+    [((37, 20, 50), (32, 32, 32), (7, 9, 31)), ((48, 33, 49), (48, 32, 16), (11, 7, 5)), ((16, 16, 16), (32, 16, 16), (32, 3, 16))],
 )
 def test_windows_equal_the_written_out_loop(small, shape, patch, stride):
     baseline, followup = scans(shape)

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from coactseg_cli.network.losses import IGNORE, Targets, coactseg_loss, cross_entropy, dice_loss, masked_mean_square
+from coactseg_cli.network.losses import coactseg_loss, cross_entropy, dice_loss, masked_mean_square
 from coactseg_cli.network.model import Heads
+from coactseg_cli.targets import IGNORE, Targets
 from tests.coactseg_cli.network.conftest import vectors
 
 

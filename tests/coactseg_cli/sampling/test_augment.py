@@ -7,7 +7,14 @@ from coactseg_cli.sampling.augment import Orientation, acquire, draw_acquisition
 from coactseg_cli.sampling.patches import cut
 
 NOTHING = replace(
-    draw_acquisition(np.random.default_rng(0), 0.0), gain=1.0, offset=0.0, gamma=1.0, noise_sd=0.0, blur_sigma=0.0, shift=(0.0, 0.0, 0.0), bias=np.ones((4, 4, 4))
+    draw_acquisition(np.random.default_rng(0), 0.0),
+    gain=1.0,
+    offset=0.0,
+    gamma=1.0,
+    noise_sd=0.0,
+    blur_sigma=0.0,
+    shift=(0.0, 0.0, 0.0),
+    bias=np.ones((4, 4, 4)),
 )
 
 
@@ -21,7 +28,9 @@ def test_turn_by_hand():
 def test_every_array_of_a_patch_turns_alike(pair):
     patch = cut(pair, np.array([10, 10, 10]), (16, 16, 16))
     turned = orient(patch, Orientation((2, 0, 1), (True, False, True)))
-    assert np.array_equal(turned.followup[turned.new == 1], turn(patch.followup, Orientation((2, 0, 1), (True, False, True)))[turned.new == 1])
+    assert np.array_equal(
+        turned.followup[turned.new == 1], turn(patch.followup, Orientation((2, 0, 1), (True, False, True)))[turned.new == 1]
+    )
     assert turned.followup[turned.new == 1].min() > 1.5
 
 
@@ -42,7 +51,15 @@ def test_strength_zero_changes_nothing(single):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("gain", 1.3), ("offset", 0.4), ("gamma", 1.2), ("noise_sd", 0.2), ("blur_sigma", 1.0), ("shift", (0.5, 0.0, 0.0)), ("bias", np.full((4, 4, 4), 1.1))],
+    [
+        ("gain", 1.3),
+        ("offset", 0.4),
+        ("gamma", 1.2),
+        ("noise_sd", 0.2),
+        ("blur_sigma", 1.0),
+        ("shift", (0.5, 0.0, 0.0)),
+        ("bias", np.full((4, 4, 4), 1.1)),
+    ],
 )
 def test_each_parameter_changes_the_brain_and_only_the_brain(single, field, value):
     out = scan(single.baseline, single.brain, replace(NOTHING, **{field: value}))
@@ -65,5 +82,7 @@ def test_a_single_scan_stays_the_same_at_both_visits(single):
 
 def test_the_visits_of_a_pair_are_rendered_independently(pair):
     patch = cut(pair, np.array([10, 10, 10]), (16, 16, 16))
-    out = acquire(patch.with_(followup=patch.baseline), draw_acquisition(np.random.default_rng(1)), draw_acquisition(np.random.default_rng(2)))
+    out = acquire(
+        patch.with_(followup=patch.baseline), draw_acquisition(np.random.default_rng(1)), draw_acquisition(np.random.default_rng(2))
+    )
     assert not np.array_equal(out.baseline, out.followup)

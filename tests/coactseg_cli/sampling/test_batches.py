@@ -6,9 +6,9 @@ import torch
 
 from coactseg_cli.config import TrainConfig
 from coactseg_cli.errors import InvalidConfig
-from coactseg_cli.network.losses import IGNORE
 from coactseg_cli.sampling.batches import draw_batch, make_pool
 from coactseg_cli.sampling.patches import Case
+from coactseg_cli.targets import IGNORE
 
 SIZE = (16, 16, 16)
 
@@ -60,7 +60,9 @@ def test_synthetic_pairs_come_from_single_scans(single):
     assert sum(bool((b.targets.new == 1).any()) for b in batches) >= 5
 
 
-@pytest.mark.parametrize("changes", [{"singles_per_batch": 1, "pairs_per_batch": 0}, {"pairs_per_batch": 1, "singles_per_batch": 0, "synthetic_share": 0.0}])
+@pytest.mark.parametrize(
+    "changes", [{"singles_per_batch": 1, "pairs_per_batch": 0}, {"pairs_per_batch": 1, "singles_per_batch": 0, "synthetic_share": 0.0}]
+)
 def test_nothing_to_draw_from_is_said(changes):
     unlabelled = Case("sub-9", np.zeros((20, 20, 20), np.float32), np.ones((20, 20, 20), bool), (1.0, 1.0, 1.0))
     with pytest.raises(InvalidConfig, match="coactseg prep -d labels"):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from coactseg_cli.sampling.patches import IGNORE, cut, cut_array, draw_centre, foreground
+from coactseg_cli.sampling.patches import cut, cut_array, draw_centre, foreground
+from coactseg_cli.targets import IGNORE
 
 RAMP = np.arange(10 * 20 * 30, dtype=np.float32).reshape(10, 20, 30)
 
@@ -10,7 +11,9 @@ def test_box_inside_is_a_plain_slice():
     assert np.array_equal(cut_array(RAMP, np.array([5, 10, 15]), (4, 6, 8)), RAMP[3:7, 7:13, 11:19])
 
 
-@pytest.mark.parametrize(("centre", "part", "source"), [((0, 10, 15), np.s_[2:], np.s_[0:2, 7:13, 11:19]), ((9, 10, 15), np.s_[:3], np.s_[7:10, 7:13, 11:19])])
+@pytest.mark.parametrize(
+    ("centre", "part", "source"), [((0, 10, 15), np.s_[2:], np.s_[0:2, 7:13, 11:19]), ((9, 10, 15), np.s_[:3], np.s_[7:10, 7:13, 11:19])]
+)
 def test_what_lies_outside_is_filled(centre, part, source):
     out = cut_array(RAMP, np.array(centre), (4, 6, 8), fill=-7)
     assert np.array_equal(out[part], RAMP[source])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from coactseg_cli.sampling.patches import IGNORE, cut
+from coactseg_cli.sampling.patches import cut
 from coactseg_cli.sampling.synthesis import (
     NEW,
     RESOLVED,
@@ -16,6 +16,7 @@ from coactseg_cli.sampling.synthesis import (
     plausible_places,
     shapes_of,
 )
+from coactseg_cli.targets import IGNORE
 from tests.coactseg_cli.sampling.conftest import ball
 
 SIZE = (30, 36, 42)
