@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from coactseg_cli.network.checkpoint import Model
 
 RESEARCH_LINE = "Research use only; not for diagnosis."
+MEM_AT_LEAST_MB = 1000  # below it the libraries cannot even be loaded
 MEM_PER_PARTICIPANT_MB = 4000  # whole brain in bf16, with registration before it; fp32 needs up to 7000
 INTERRUPTED = 130  # exit code, as the shell says it for Ctrl-C
 
@@ -89,6 +90,9 @@ def check(plan: Plan) -> None:
         raise NoInput(msg)
     if segment is not None and segment.all_lesion_from is AllLesionFrom.PAIR and plan.prep.anatomical is Anatomical.SESSIONWISE:
         msg = "--all-lesion-from pair needs visits that meet; it does not go with --subject-anatomical-reference sessionwise"
+        raise InvalidConfig(msg)
+    if plan.run.mem_mb is not None and plan.run.mem_mb < MEM_AT_LEAST_MB:
+        msg = f"--mem {plan.run.mem_mb} MB does not hold the program itself; give at least {MEM_AT_LEAST_MB} MB"
         raise InvalidConfig(msg)
     if plan.run.work_dir is not None and plan.run.work_dir.resolve().is_relative_to(dataset.bids_dir.resolve()):
         msg = f"--work-dir {plan.run.work_dir} lies in the raw data set {dataset.bids_dir}, which is only read. Choose another."

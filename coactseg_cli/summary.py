@@ -29,8 +29,9 @@ def listing(index: Index | PreparedIndex, root: Path, how: Pairing | None) -> st
     rows = [("participant", "session", "time", "scan")]
     pairs: list[str] = []
     for timeline in index.timelines:
-        names = [f"ses-{v.session}" if v.session else "n/a" for v in timeline.visits]
-        for name, visit in zip(names, timeline.visits, strict=True):
+        visits: Sequence[Scan | PreparedScan] = timeline.visits
+        names = [f"ses-{visit.session}" if visit.session else "n/a" for visit in visits]
+        for name, visit in zip(names, visits, strict=True):
             path, time = _scan(visit, root)
             rows.append((f"sub-{timeline.subject}", name, time, path))
         if how is not None:
