@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_app.cases import PreparedTimeline, SubjectFailure, Timeline
-from bids_app.errors import CannotCreate, NoInput, NothingMatched
+from bids_app.errors import NoInput, NothingMatched
 from coactseg_cli import __version__, completion, config_file
 from coactseg_cli.config import AllLesionFrom, Anatomical, DatasetConfig, Normalize, Pairing, PrepConfig, RunConfig, SegmentConfig
 from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
 from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
 from coactseg_cli.summary import Result, listing
-from coactseg_cli.workers import Crew, run_jobs
+from coactseg_cli.workers import Crew, run_jobs, temporary_files
 
 if TYPE_CHECKING:
     from bids_app.dataset import Index, PreparedIndex
@@ -107,10 +102,10 @@ def read_index(plan: Plan) -> Index | PreparedIndex:
     from bids_app.dataset import read_prepared, read_timelines
 
     dataset = plan.dataset
-    if plan.run.reports_only:
-        return read_prepared(dataset.out_dir, dataset.participant_labels)
     if _is_prepared(plan):
         return _of_sessions(read_prepared(dataset.derivatives["prep"], dataset.participant_labels), dataset.session_labels)
+    if plan.run.reports_only:
+        return read_prepared(dataset.out_dir, dataset.participant_labels)
     return read_timelines(
         dataset.bids_dir,
         participant_labels=dataset.participant_labels,
@@ -239,43 +234,6 @@ def crew_of(run: RunConfig, n_jobs: int) -> Crew:
         return Crew(at_once, None, run.stop_on_first_crash)
     at_once = max(1, min(at_once, run.mem_mb // MEM_PER_PARTICIPANT_MB))
     return Crew(at_once, run.mem_mb // at_once, run.stop_on_first_crash)
-
-
-@contextmanager
-def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
-    """Let this process and its workers put temporary files into a folder of the run; it is removed at the end.
-
-    Without a work_dir it lies in $COACTSEG_WORK_DIR, $SLURM_TMPDIR, $TMPDIR or ./work; where that cannot be written, nothing changes.
-
-    Raises: CannotCreate where work_dir cannot be written.
-    """
-    before = os.environ.get("TMPDIR")
-    given = (os.environ.get("COACTSEG_WORK_DIR"), os.environ.get("SLURM_TMPDIR"), before)
-    place = work_dir or Path(next((value for value in given if value), "work"))
-    folder = (place / f"coactseg-{log.run_id}").absolute()
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        if work_dir is not None:
-            msg = f"--work-dir {place} cannot be written ({error.strerror})"
-            raise CannotCreate(msg) from error
-        log.write(f"{place} cannot be written ({error.strerror}): temporary files go where the system puts them; -w DIR names a place")
-        yield
-        return
-    try:
-        _set_tmpdir(str(folder))
-        yield
-    finally:
-        _set_tmpdir(before)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _set_tmpdir(value: str | None) -> None:
-    if value is None:
-        os.environ.pop("TMPDIR", None)
-    else:
-        os.environ["TMPDIR"] = value
-    tempfile.tempdir = None  # looked up anew
 
 
 def _report_index_failure(failure: SubjectFailure, place: _Place) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+from bids_app.errors import CannotCreate
 from coactseg_cli.errors import OutOfMemory
-from coactseg_cli.logs import about, to_stderr
+from coactseg_cli.logs import RunLog, about, to_stderr
 from coactseg_cli.participant import Job, Outcome, failed, work
 
 _PR_SET_PDEATHSIG = 1  # from Linux' prctl.h
@@ -123,3 +129,44 @@ def _begin_worker(mem_mb: int | None) -> None:
 def _work(job: Job) -> Outcome:
     """Work in a worker process; the bar is the parent's, so steps are told where there is none."""
     return work(job, (lambda _: None) if sys.stderr.isatty() else (lambda message: to_stderr(about(message, job.subject))))
+
+
+@contextmanager
+def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
+    """Let this process and its workers put temporary files into a folder of the run; it is removed at the end.
+
+    Without a work_dir it lies in $COACTSEG_WORK_DIR, $SLURM_TMPDIR, $TMPDIR or ./work; where that cannot be written, nothing changes.
+
+    Raises: CannotCreate where work_dir cannot be written.
+    """
+    before = os.environ.get("TMPDIR")
+    given = (os.environ.get("COACTSEG_WORK_DIR"), os.environ.get("SLURM_TMPDIR"), before)
+    place = work_dir or Path(next((value for value in given if value), "work"))
+    folder = (place / f"coactseg-{log.run_id}").absolute()
+    ours = work_dir is None and not any(given) and not place.exists()  # ./work: nobody asked for it
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        if work_dir is not None:
+            msg = f"--work-dir {place} cannot be written ({error.strerror})"
+            raise CannotCreate(msg) from error
+        log.write(f"{place} cannot be written ({error.strerror}): temporary files go where the system puts them; -w DIR names a place")
+        yield
+        return
+    try:
+        _set_tmpdir(str(folder))
+        yield
+    finally:
+        _set_tmpdir(before)
+        shutil.rmtree(folder, ignore_errors=True)
+        if ours:
+            with suppress(OSError):  # another run may be at work in it
+                place.rmdir()
+
+
+def _set_tmpdir(value: str | None) -> None:
+    if value is None:
+        os.environ.pop("TMPDIR", None)
+    else:
+        os.environ["TMPDIR"] = value
+    tempfile.tempdir = None  # looked up anew

@@ -359,6 +359,21 @@ def test_the_order_of_work_folders(stages: Stages, raw: Path, tmp_path: Path, mo
         assert Path(stages.tmpdirs[-1]).parent == tmp_path / name
 
 
+def test_without_any_place_work_is_made_and_removed(stages: Stages, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TMPDIR")
+    monkeypatch.delenv("SLURM_TMPDIR", raising=False)
+    assert segment(raw, tmp_path / "out", "--participant-label", "01") == 0
+    assert Path(stages.tmpdirs[-1]).parent == tmp_path / "work"
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_crash_is_shown_where_more_is_asked_for(stages: Stages, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stages.fail = {"01": ZeroDivisionError("by zero")}
+    assert segment(raw, tmp_path / "out", "--participant-label", "01", "-v") == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
 def test_what_a_killed_run_left_is_removed(stages: Stages, raw: Path, tmp_path: Path) -> None:
     left = write(tmp_path / "out" / "sub-01" / "anat" / ".tmp-abc.nii.gz")
     other = write(tmp_path / "out" / "sub-02" / "anat" / ".tmp-abc.nii.gz")
