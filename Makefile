@@ -57,7 +57,7 @@ demo: $(VENV)/.run
 	$(BIN)/coactseg segment $(DEMO)/bids $(DEMO)/out participant
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not shared and not gpu"
 
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest
