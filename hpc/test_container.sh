@@ -40,8 +40,8 @@ sandbox=(
     bwrap --unshare-all --die-with-parent --new-session --clearenv
     --uid 54321 --gid 54321
     "${root[@]}"
+    --tmpfs /tmp --size 67108864 --tmpfs /dev/shm # first: the project itself may lie in /tmp
     --ro-bind "$base" "$base" --ro-bind "$project" "$project" --ro-bind "$venv" "$venv"
-    --tmpfs /tmp --size 67108864 --tmpfs /dev/shm
     --ro-bind "$tmp/bids" /bids --bind "$tmp/out" /out --bind "$tmp/scratch" /scratch
     --remount-ro /
     --setenv PATH "$bin:/usr/bin:/bin" "${image_env[@]}"
