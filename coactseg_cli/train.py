@@ -35,7 +35,8 @@ from coactseg_cli.sampling.synthesis import Shape, shapes_of
 from coactseg_cli.targets import Targets
 
 WARM_UP = 100  # iterations
-MAY_CHANGE = {"resume", "out_dir", "prepared", "device", "threads", "checkpoint_every", "lesion_shapes"}  # between a run and its resumption
+# between a run and its resumption
+MAY_CHANGE = {"resume", "iterations", "out_dir", "prepared", "device", "threads", "checkpoint_every", "lesion_shapes"}
 
 
 @dataclass(slots=True)
