@@ -106,7 +106,15 @@ HdBetWeights = Annotated[
         "--hd-bet-weights", metavar="DIR", help="Folder with HD-BET's parameter files. Default: HD-BET's own.", rich_help_panel=PREP
     ),
 ]
-N4 = Annotated[bool, typer.Option("--n4/--no-n4", help="Correct the bias field (N4, inside the brain mask).", rich_help_panel=PREP)]
+N4 = Annotated[
+    bool | None,
+    typer.Option(
+        "--n4/--no-n4",
+        help="Correct the bias field (N4, inside the brain mask). Default: yes, but not with --normalize none.",
+        show_default=False,
+        rich_help_panel=PREP,
+    ),
+]
 Normalization = Annotated[
     Normalize | None,
     typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from coactseg_cli.config import PrepConfig
 from coactseg_cli.network.checkpoint import CheckpointInfo, Model, save_model
 from coactseg_cli.network.model import VNet
 from coactseg_cli.prep import prepare
+from tests.coactseg_cli.network.conftest import vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,12 @@ def tiny_model(tiny_model_file: Path) -> Model:
     from coactseg_cli.network.checkpoint import load_model
 
     return load_model(tiny_model_file)
+
+
+@pytest.fixture(scope="session")
+def published() -> tuple[VNet, dict[str, np.ndarray]]:
+    """The network of the vectors with its stored input and outputs."""
+    stored = vectors("network")
+    network = VNet(int(stored["base_filters"]))
+    network.load_state_dict({k.removeprefix("state/"): torch.from_numpy(v) for k, v in stored.items() if k.startswith("state/")})
+    return network.eval(), stored

@@ -17,15 +17,6 @@ def vectors(name: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-@pytest.fixture(scope="session")
-def published() -> tuple[VNet, dict[str, np.ndarray]]:
-    """The network of the vectors with its stored input and outputs."""
-    stored = vectors("network")
-    network = VNet(int(stored["base_filters"]))
-    network.load_state_dict({k.removeprefix("state/"): torch.from_numpy(v) for k, v in stored.items() if k.startswith("state/")})
-    return network.eval(), stored
-
-
 @pytest.fixture
 def small() -> VNet:
     """A random network of two filters whose batch norms are not the identity."""
