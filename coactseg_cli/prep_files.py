@@ -81,7 +81,7 @@ def choices(config: PrepConfig) -> dict[str, Any]:
         "BiasFieldCorrection": "N4" if config.n4 else "none",
         "Normalization": config.normalize.value,
         "SpacingRequested": "native" if config.spacing_mm is None else list(config.spacing_mm),
-        "SoftwareVersions": {"coactseg": __version__, **{name: version(name) for name in ("SimpleITK", "numpy", "scipy", "nibabel")}},
+        "ProcessingVersions": {"coactseg": __version__, **{name: version(name) for name in ("SimpleITK", "numpy", "scipy", "nibabel")}},
     }
 
 
