@@ -52,9 +52,9 @@ FLAIR_SIGNAL = {  # arbitrary units, white matter 100; fluid is suppressed, fat 
     Tissue.MARROW: 60.0,
     Tissue.EYE: 22.0,
     Tissue.CSF: 18.0,
-    Tissue.GREY: 122.0,
+    Tissue.GREY: 112.0,
     Tissue.WHITE: 100.0,
-    Tissue.RIM: 116.0,
+    Tissue.RIM: 110.0,
 }
 LESION_SIGNAL = 185.0
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from examples.anatomy import FLAIR_SIGNAL, LESION_SIGNAL, Anatomy, Points, Tissue, Waves, draw_waves, tissue_at
 
 SAMPLE_MM = 1.5  # a voxel is the mean of points about this far apart
+BLUR_MM = 0.7  # standard deviation of the scanner's point spread
 PARENCHYMA = (Tissue.GREY, Tissue.WHITE, Tissue.RIM)
 
 
@@ -70,7 +72,7 @@ class Scanning:
     grid: Grid
     pose: np.ndarray  # (4, 4), head coordinates to scanner RAS mm, rigid
     gain: float = 4.0  # stored value of white matter is 100 times this
-    noise: float = 4.0  # standard deviation, white matter is 100
+    noise: float = 5.0  # standard deviation, white matter is 100
     bias: float = 0.15  # strength of the bias field; 0: none
 
 
@@ -176,7 +178,7 @@ def _tissue_signal(tissue: np.ndarray, points: Points, anatomy: Anatomy) -> np.n
         table[kind] = value
     values: np.ndarray = table[tissue]
     solid = np.flatnonzero(np.isin(tissue, [*PARENCHYMA, Tissue.MUSCLE]))
-    values[solid] *= 1 + np.float32(0.02) * anatomy.texture.value(points[solid])
+    values[solid] *= 1 + np.float32(0.03) * anatomy.texture.value(points[solid])
     return values
 
 
@@ -204,7 +206,8 @@ def _paint(
 
 
 def _acquire(signal: np.ndarray, scanning: Scanning, rng: np.random.Generator) -> np.ndarray:
-    """Bias field, Rician noise, gain: (X, Y, Z) int16."""
+    """Point spread, bias field, Rician noise, gain: (X, Y, Z) int16."""
+    signal = gaussian_filter(signal, BLUR_MM / scanning.grid.spacing_mm)
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in signal.shape), indexing="ij", sparse=True)
     terms = (x, y, z, x * y, y * z, x * z, x * x - 0.3, y * y - 0.3, z * z - 0.3)
     weights = rng.normal(size=len(terms)) * scanning.bias * 0.5
