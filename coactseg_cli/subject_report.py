@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from bids_app.derivatives import Derivatives
 from bids_app.files import read_json, write_text
 from bids_app.report import Cell, Crop, Finding, PairSection, SubjectReport, Table, VisitSection, render
 from bids_app.tables import number, read_table
-from bids_app.tiles import Overlay
+from bids_app.tiles import Picture
 from coactseg_cli import __version__
 from coactseg_cli.components import label as label_components
 from coactseg_cli.lesions.measure import HEADINGS
-from coactseg_cli.volumes import Volume, load
+from coactseg_cli.volumes import Volume, load, to_ras
 
 MAX_CROPS = 12  # new lesions that get a picture, the largest first
+DRAWN_ON = (
+    "Drawn on the grid where the visits meet, on which neighbouring lesions may join or part; the counts are those of the scan's own grid."
+)
 METHODS = (
     "Scans of all visits were registered rigidly to their halfway space (Reuter et al. 2012), the brain was extracted, intensities "
     "were normalised inside the brain mask and each scan was resampled once.",
@@ -46,11 +49,14 @@ class _Map:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Visit:
+    """One visit, its arrays in RAS order."""
+
     scan: PreparedScan
-    image: Volume
-    brain: np.ndarray
-    brain_ml: float
-    brain_facts: dict[str, Any]
+    image: Volume  # reference grid
+    brain: np.ndarray  # bool, reference grid
+    native: Volume  # the scan with its skull, on its own grid
+    native_brain: Volume  # bool
+    brain_facts: dict[str, Any]  # sidecar of the brain mask
     lesions: _Map
 
     @property
@@ -77,11 +83,15 @@ def write_report(prepared: PreparedTimeline, tree: Derivatives, pairs: tuple[Pai
 
 
 def _read_visit(tree: Derivatives, scan: PreparedScan) -> _Visit:
-    native = load(scan.native_brain_mask)
     facts = read_json(Path(str(scan.native_brain_mask).replace(".nii.gz", ".json")))
-    brain = load(scan.brain_mask).data > 0.5
-    brain_ml = float((native.data > 0.5).sum()) * native.voxel_mm3 / 1000.0
-    return _Visit(scan, load(scan.image), brain, brain_ml, facts, _read_map(tree, scan, "all"))
+    lesions = _read_map(tree, scan, "all")
+    native_brain = _read_mask(scan.native_brain_mask)
+    return _Visit(scan, to_ras(load(scan.image)), _read_mask(scan.brain_mask).data, to_ras(load(scan.native)), native_brain, facts, lesions)
+
+
+def _read_mask(path: Path) -> Volume:
+    mask = to_ras(load(path))
+    return mask.like(mask.data > 0.5)
 
 
 def _read_map(tree: Derivatives, scan: PreparedScan, desc: str) -> _Map:
@@ -89,40 +99,48 @@ def _read_map(tree: Derivatives, scan: PreparedScan, desc: str) -> _Map:
     mask = tree.path(source.with_(space="individual", label="L", suffix="mask", extension=".nii.gz"))
     dseg = source.with_(space="orig", suffix="dseg")
     rows = read_table(tree.path(dseg.with_(extension=".tsv")))
-    return _Map(rows, load(mask).data > 0.5, read_json(tree.path(dseg.with_(extension=".json"))))
+    return _Map(rows, _read_mask(mask).data, read_json(tree.path(dseg.with_(extension=".json"))))
 
 
 def _visit_section(visit: _Visit, window: tuple[float, float]) -> VisitSection:
-    spacing = visit.image.spacing_mm
-    overlay = Overlay(visit.lesions.mask, figures.ALL_COLOUR, "all lesions")
+    overlays = [figures.all_lesions(visit.lesions.mask)]
+    lesions = figures.mosaic(visit.image.data, visit.image.spacing_mm, window, overlays, brain=visit.brain, origin_mm=_origin(visit))
+    native_window = figures.grey_window([visit.native.data], [visit.native_brain.data])
+    brain_ml = float(visit.native_brain.data.sum()) * visit.native_brain.voxel_mm3 / 1000.0
     return VisitSection(
         session=visit.scan.session,
         title=f"Visit {visit.name}" if visit.scan.session else "Visit",
         n_lesions=len(visit.lesions.rows),
         volume_mm3=visit.lesions.volume_mm3,
-        brain_mask_volume_ml=visit.brain_ml,
-        lesions=figures.mosaic(visit.image.data, spacing, window, [overlay], brain=visit.brain),
-        brain=figures.brain_outline(visit.image.data, visit.brain, spacing, window),
+        brain_mask_volume_ml=brain_ml,
+        lesions=_noted(lesions),
+        brain=figures.brain_outline(visit.native.data, visit.native_brain.data, visit.native.spacing_mm, native_window),
         table=_table(visit.lesions.rows, f"All lesions, {visit.name}"),
         findings=(Finding("Brain mask from", str(visit.brain_facts.get("BrainExtraction", "n/a"))),),
     )
 
 
+def _origin(visit: _Visit) -> tuple[float, float, float]:
+    x, y, z = visit.image.affine[:3, 3]
+    return float(x), float(y), float(z)
+
+
+def _noted(picture: Picture) -> Picture:
+    return replace(picture, note=DRAWN_ON)
+
+
 def _pair_section(tree: Derivatives, baseline: _Visit, followup: _Visit, pair: Pair, window: tuple[float, float]) -> PairSection:
     new = _read_map(tree, followup.scan, desc_of(pair, baseline.scan.session))
     brain = baseline.brain | followup.brain
-    spacing = followup.image.spacing_mm
-    overlays = [
-        Overlay(followup.lesions.mask, figures.ALL_COLOUR, "all lesions"),
-        Overlay(new.mask, figures.NEW_COLOUR, "new lesions", 2),
-    ]
+    image, spacing = followup.image.data, followup.image.spacing_mm
+    overlays = [figures.all_lesions(followup.lesions.mask), figures.new_lesions(new.mask)]
     return PairSection(
         baseline=baseline.name,
         followup=followup.name,
         n_new=len(new.rows),
         volume_new_mm3=new.volume_mm3,
-        lesions=figures.mosaic(followup.image.data, spacing, window, overlays, brain=brain),
-        flicker=figures.flicker(baseline.image.data, followup.image.data, spacing, window, brain=brain),
+        lesions=_noted(figures.mosaic(image, spacing, window, overlays, brain=brain, origin_mm=_origin(followup))),
+        flicker=figures.flicker(baseline.image.data, image, spacing, window, brain=brain),
         crops=_crops(baseline, followup, new, window),
         table=_table(new.rows, f"New lesions, {followup.name} since {baseline.name}"),
     )
