@@ -228,7 +228,7 @@ def resume(state: State, config: TrainConfig, log: Callable[[str], None]) -> Non
         msg = f"{path}: not a readable checkpoint ({error}). Start anew without --resume, or restore the file."
         raise WrongWeights(msg) from error
     now = json.loads(json.dumps(asdict(config), default=str))
-    changed = [f"{k}: {then.get(k)} then, {v} now" for k, v in now.items() if k not in MAY_CHANGE and then.get(k) != v]
+    changed = [f"{k}: {then.get(k)} then, {v} now" for k, v in now.items() if k not in MAY_CHANGE and k in then and then[k] != v]
     if changed:
         msg = f"{path}: the run to resume was made otherwise ({'; '.join(changed)}). Use its settings, or another OUT."
         raise InvalidConfig(msg)

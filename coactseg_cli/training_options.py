@@ -64,6 +64,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "relation_from": 10_000,
         "base_filters": 16,
         "dropout": 0.5,
+        "lesion_share": 1.0,
         "max_shift": 10,
         "augment_strength": 0.0,
         "clip_norm": 0.0,
@@ -123,6 +124,16 @@ LesionShapes = Annotated[
     Path | None,
     typer.Option(
         "--lesion-shapes", metavar="DIR", help="Lesion masks whose shapes are painted too. Default: the labels'.", rich_help_panel=SAMPLES
+    ),
+]
+LesionShare = Annotated[
+    float | None,
+    typer.Option(
+        "--lesion-share",
+        min=0.0,
+        max=1.0,
+        help=_help("Share of patches centred on a lesion; the others lie anywhere in the brain.", "lesion_share"),
+        rich_help_panel=SAMPLES,
     ),
 ]
 MaxShift = Annotated[

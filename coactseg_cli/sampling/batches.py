@@ -97,7 +97,8 @@ def _draw_single(pool: Pool, config: TrainConfig, rng: np.random.Generator) -> P
 
 
 def _draw_patch(source: Source, config: TrainConfig, rng: np.random.Generator) -> Patch:
-    return cut(source.case, draw_centre(rng, source.lesion_voxels, source.brain_voxels, config.max_shift), config.patch_size)
+    lesions = source.lesion_voxels if rng.random() < config.lesion_share else source.lesion_voxels[:0]
+    return cut(source.case, draw_centre(rng, lesions, source.brain_voxels, config.max_shift), config.patch_size)
 
 
 def _augment(patch: Patch, config: TrainConfig, rng: np.random.Generator) -> Patch:

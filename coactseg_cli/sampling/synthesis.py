@@ -18,7 +18,7 @@ from coactseg_cli.sampling.patches import Patch
 from coactseg_cli.targets import IGNORE
 
 NEW, RESOLVED, STABLE = "new", "resolved", "stable"
-DARK_SD = 0.5  # z-score below which FLAIR tissue is taken for lesion-free where no all-lesion label says more
+DARK_SD = 1.0  # z-score below which FLAIR tissue is taken for lesion-free where no all-lesion label says more
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -278,6 +278,7 @@ TRAIN_OPTIONS: list[tuple[str, str, Any]] = [
     ("--relation-from 3", "relation_from", 3),
     ("--base-filters 4", "base_filters", 4),
     ("--dropout 0.1", "dropout", 0.1),
+    ("--lesion-share 0.5", "lesion_share", 0.5),
     ("--max-shift 2", "max_shift", 2),
     ("--augment-strength 0", "augment_strength", 0.0),
     ("--seed 3", "seed", 3),

@@ -14,7 +14,7 @@ SIZE = (16, 16, 16)
 
 
 def config(**changes):
-    return TrainConfig(prepared=(Path("p"),), out_dir=Path("o"), patch_size=SIZE, **changes)
+    return TrainConfig(prepared=(Path("p"),), out_dir=Path("o"), patch_size=SIZE, **{"lesion_share": 1.0, **changes})
 
 
 def test_shares_of_a_batch(single, pair):
@@ -73,3 +73,13 @@ def test_augmentation_strength_zero_keeps_intensities(single):
     c = config(pairs_per_batch=0, singles_per_batch=1, augment_strength=0.0)
     batch = draw_batch(make_pool([single], [], c), c, 0)
     assert np.isin(np.round(batch.baseline.numpy(), 5), np.round(np.append(single.baseline, np.float32(0)), 5)).all()
+
+
+def test_lesion_share_decides_how_many_patches_hold_a_lesion(single):
+    shares = []
+    for share in (0.0, 1.0):
+        c = config(pairs_per_batch=0, singles_per_batch=1, lesion_share=share, max_shift=2)
+        pool = make_pool([single], [], c)
+        shares.append(np.mean([bool((draw_batch(pool, c, i).targets.all_baseline == 1).any()) for i in range(30)]))
+    assert shares[0] < 0.8
+    assert shares[1] == 1.0

@@ -81,7 +81,7 @@ def test_what_was_not_painted_did_not_change(monkeypatch, patch):
 
 def test_an_unlabelled_scan_knows_dark_tissue_and_painted_lesions_only(monkeypatch, patch):
     image = patch.baseline.copy()
-    image[20, 20, 20] = 1.0
+    image[20, 20, 20] = 1.5
     out = with_lesions(monkeypatch, patch.with_(baseline=image, followup=image, all_baseline=None, all_followup=None), [lesion(NEW)])
     assert out.all_followup[8, 9, 10] == 1
     assert out.all_followup[20, 20, 20] == IGNORE
