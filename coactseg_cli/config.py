@@ -194,7 +194,7 @@ class TrainConfig:
     relation_from: int | None = None  # iteration from which lambda2 counts; None: half of the iterations ("stage by stage")
     base_filters: int = 16
     dropout: float = 0.0  # 0.5 in the paper
-    lesion_share: float = 0.6  # share of patches centred on a lesion where a case has one; the others lie anywhere in the brain (1 in the paper)
+    lesion_share: float = 0.6  # of patches centred on a lesion where a case has one; others lie anywhere in the brain (1 in the paper)
     max_shift: int = 10  # voxels by which a patch centred on a lesion voxel is shifted
     augment_strength: float = 1.0  # of the intensity changes drawn per visit; 0: flips and rotations only, as in the paper
     seed: int = 1337
