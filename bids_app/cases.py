@@ -87,6 +87,7 @@ class PreparedScan:
     brain_mask: Path  # space-individual_desc-brain_mask
     to_individual: Path  # from-orig_to-individual xfm, ITK text
     to_native: Path  # from-individual_to-orig xfm
+    time: datetime | None = None  # of acquisition, None where unknown
 
     @property
     def session(self) -> str | None:

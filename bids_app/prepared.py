@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from bids_app.entities import Entities
 from bids_app.errors import BidsAppError, InvalidDataset, MissingScan, NoInput, NothingMatched
 from bids_app.files import read_json
 from bids_app.indexing import find_subjects
-from bids_app.sessions import in_order, natural
+from bids_app.sessions import in_order, natural, parse_time
 from bids_app.supplied import KINDS, Found, files_of
 from bids_app.tables import read_table
 
@@ -104,9 +104,11 @@ def _visit(tree: Derivatives, file: Found, places: Mapping[str, Path]) -> Prepar
 def _in_order(visits: Sequence[PreparedScan], root: Path, subject: str) -> tuple[PreparedScan, ...]:
     """Order of the rows of sub-XX_sessions.tsv where it has every visit, else of the raw scans if they are at hand, else by label."""
     path = root / f"sub-{subject}" / f"sub-{subject}_sessions.tsv"
-    rows = [row.get("session_id", "") for row in read_table(path)] if path.is_file() else []
-    if all(f"ses-{visit.session}" in rows for visit in visits):
-        return tuple(sorted(visits, key=lambda visit: rows.index(f"ses-{visit.session}")))
+    times = {row.get("session_id", ""): row.get("acq_time", "") for row in read_table(path)} if path.is_file() else {}
+    if all(f"ses-{visit.session}" in times for visit in visits):
+        rows = list(times)
+        timed = [replace(visit, time=parse_time(times[f"ses-{visit.session}"], path)) for visit in visits]
+        return tuple(sorted(timed, key=lambda visit: rows.index(f"ses-{visit.session}")))
     raw = [Scan(visit.raw, visit.entities) for visit in visits if visit.raw is not None]
     folder = next((part for scan in raw for part in scan.path.parents if part.name == f"sub-{subject}"), None)
     if folder is not None and len(raw) == len(visits):

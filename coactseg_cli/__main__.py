@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from bids_app import errors as bids
 from coactseg_cli import errors
@@ -37,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's warning: leave no half-written file
+    _ensure_home()
     root = command()
     try:
         words = expand(sys.argv[1:] if argv is None else argv, forms(root))
@@ -46,6 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _say(error)
     return code if isinstance(code, int) else 0
+
+
+def _ensure_home() -> None:
+    """Libraries ask for a home folder at import; a container's foreign user may have none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

@@ -103,7 +103,10 @@ SkullStripping = Annotated[
 HdBetWeights = Annotated[
     Path | None,
     typer.Option(
-        "--hd-bet-weights", metavar="DIR", help="Folder with HD-BET's parameter files. Default: HD-BET's own.", rich_help_panel=PREP
+        "--hd-bet-weights",
+        metavar="DIR",
+        help="Folder with HD-BET's parameter files. Default: $COACTSEG_HD_BET_WEIGHTS, else HD-BET's own.",
+        rich_help_panel=PREP,
     ),
 ]
 N4 = Annotated[

@@ -14,6 +14,7 @@ from bids_app.cases import Label, LabelKind, PreparedScan, PreparedTimeline, Sca
 from bids_app.derivatives import Derivatives
 from bids_app.entities import Entities
 from bids_app.sidecars import image_sidecar, mask_sidecar, xfm_sidecar
+from bids_app.tables import Column, write_table
 from coactseg_cli import __version__
 from coactseg_cli.config import Normalize, PrepConfig, SkullStrip
 from coactseg_cli.preprocessing.brain_extraction import BrainMask
@@ -69,7 +70,18 @@ def write(
     scans = tuple(_write_visit(visit, reference, config, tree) for visit, reference in zip(visits, references, strict=True))
     place = {v.scan.session: r for v, r in zip(visits, references, strict=True)}
     carried = tuple(_write_label(label, place[label.scan.session], tree) for label in labels)
+    _write_sessions(subject, scans, tree)
     return PreparedTimeline(subject, references[0], scans, carried, comparable)
+
+
+def _write_sessions(subject: str, scans: Sequence[PreparedScan], tree: Derivatives) -> None:
+    """sub-XX_sessions.tsv: the visits in temporal order; segment adds what it found. None without session labels."""
+    if any(scan.session is None for scan in scans):
+        return
+    times = [None if scan.time is None else scan.time.isoformat() for scan in scans]
+    rows = [{"session_id": f"ses-{scan.session}", "acq_time": time} for scan, time in zip(scans, times, strict=True)]
+    columns = {"session_id": Column("Session"), "acq_time": Column("Acquisition time, where the raw data set gives it")}
+    write_table(tree.subject_path(subject, f"sub-{subject}_sessions.tsv"), rows, columns)
 
 
 def choices(config: PrepConfig) -> dict[str, Any]:
@@ -128,6 +140,7 @@ def _write_visit(visit: PreparedVisit, reference: Path, config: PrepConfig, tree
         brain_mask=path(space="individual", desc="brain", suffix="mask"),
         to_individual=tree.xfm_path(visit.scan.entities, "orig", "individual"),
         to_native=tree.xfm_path(visit.scan.entities, "individual", "orig"),
+        time=visit.scan.time,
     )
     _write_images(visit, scan, reference, config, tree)
     _write_masks(visit, scan, reference, tree)

@@ -172,7 +172,7 @@ def write_sessions(
         rows.append(
             {
                 "session_id": f"ses-{visit.scan.session}",
-                "acq_time": None,
+                "acq_time": None if visit.scan.time is None else visit.scan.time.isoformat(),
                 "all_lesions": len(found.lesions),
                 "all_volume_mm3": found.volume_mm3,
                 "baseline_session_id": None if before is None else f"ses-{visits[before.baseline].scan.session}",

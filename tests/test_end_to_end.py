@@ -82,6 +82,11 @@ def test_every_participant_has_its_products(road):
     assert {r["participant_id"] for r in rows} == {"sub-01", "sub-02", "sub-03"}
 
 
+def test_acquisition_times_travel_from_the_raw_data(road):
+    rows = read_table(road / "sub-01" / "sub-01_sessions.tsv")
+    assert [r["acq_time"] for r in rows] == ["2019-03-12T10:05:00", "2020-04-02T15:40:00"]
+
+
 def test_research_use_is_said_everywhere(road):
     for path in [*road.glob("*.html"), road / "README.md"]:
         assert RESEARCH in path.read_text(), path

@@ -24,9 +24,13 @@ _log = logging.getLogger(__name__)
 
 
 def weights_folder(given: Path | None) -> Path:
-    """The folder of the parameter files: the one given, else HD-BET's own place in the home folder."""
+    """The folder of the parameter files: the one given, else $COACTSEG_HD_BET_WEIGHTS, else HD-BET's own place in the home folder."""
+    if given is not None:
+        return given
+    if folder := os.environ.get("COACTSEG_HD_BET_WEIGHTS"):
+        return Path(folder)
     home = os.environ.get("HOME") or str(Path("~").expanduser())
-    return given if given is not None else Path(home) / "hd-bet_params" / "release_2.0.0"
+    return Path(home) / "hd-bet_params" / "release_2.0.0"
 
 
 def has_weights(folder: Path) -> bool:

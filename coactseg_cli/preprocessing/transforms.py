@@ -24,12 +24,14 @@ class UnreadableTransform(CoactSegError):
 
 def ras_to_lps(matrix: np.ndarray) -> np.ndarray:
     """A (4, 4) map between RAS points as a map between LPS points; its own inverse."""
-    return _RAS_LPS @ matrix @ _RAS_LPS
+    lps: np.ndarray = _RAS_LPS @ matrix @ _RAS_LPS
+    return lps
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map (N, 3) points by a (4, 4) matrix."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    moved: np.ndarray = points @ matrix[:3, :3].T + matrix[:3, 3]
+    return moved
 
 
 def translation(shift_mm: Sequence[float] | np.ndarray) -> np.ndarray:

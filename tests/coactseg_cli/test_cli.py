@@ -383,3 +383,15 @@ def test_the_test_above_can_fail() -> None:
 def test_python_dash_m() -> None:
     done = subprocess.run([sys.executable, "-m", "coactseg_cli", "--version"], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "coactseg 0.1.0\n"
+
+
+def test_a_user_without_a_home_is_given_one(monkeypatch):
+    from coactseg_cli import __main__ as program
+
+    def homeless():
+        raise RuntimeError
+
+    monkeypatch.setattr(program.Path, "home", homeless)
+    monkeypatch.delenv("HOME", raising=False)
+    assert program.main(["--version"]) == 0
+    assert program.os.environ["HOME"]

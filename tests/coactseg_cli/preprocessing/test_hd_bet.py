@@ -244,3 +244,12 @@ def test_weights_lie_where_hd_bet_keeps_them_or_where_told(monkeypatch: pytest.M
     assert hd_bet.weights_folder(None) == Path("/home/someone/hd-bet_params/release_2.0.0")
     assert hd_bet.weights_folder(model) == model
     assert hd_bet.has_weights(model)
+
+
+def test_weights_folder_is_the_one_given_else_the_environments_else_hd_bets(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.delenv("COACTSEG_HD_BET_WEIGHTS", raising=False)
+    assert hd_bet.weights_folder(None) == Path("/home/someone/hd-bet_params/release_2.0.0")
+    monkeypatch.setenv("COACTSEG_HD_BET_WEIGHTS", str(tmp_path))
+    assert hd_bet.weights_folder(None) == tmp_path
+    assert hd_bet.weights_folder(tmp_path / "mine") == tmp_path / "mine"
