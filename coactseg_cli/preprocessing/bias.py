@@ -43,7 +43,8 @@ def _fit(part: Volume, inside: np.ndarray) -> np.ndarray:
     n4.SetConvergenceThreshold(CONVERGENCE)
     n4.SetNumberOfThreads(1)
     n4.Execute(sitk.Shrink(image, factors), sitk.Shrink(mask, factors))
-    return np.exp(to_volume(n4.GetLogBiasFieldAsImage(image)).data)
+    field: np.ndarray = np.exp(to_volume(n4.GetLogBiasFieldAsImage(image)).data)
+    return field
 
 
 def shrink_factor(spacing_mm: float, n: int) -> int:
