@@ -15,6 +15,7 @@ from coactseg_cli.preprocessing.transforms import apply, rotation_deg
 from coactseg_cli.volumes import Volume, box_of, crop
 
 _MARGIN_MM = 12.0  # kept around the brain
+_RIM_MM = 6.0  # around the brain that counts too: where the cortex is smooth, its border with the skull says most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +45,18 @@ class Level:
 LEVELS = (Level(4.0, 60, 2.0, 0.02), Level(2.0, 40, 0.5, 0.002), Level(1.4, 30, 0.1, 0.0005))
 
 
+SEARCH = Level(6.0, 20, 4.0, 0.3)  # from each of the first guesses
+GUESSES_RAD = ((0.0, 0.0, 0.0), *(tuple(angle * (i == axis) for i in range(3)) for axis in range(3) for angle in (-0.2, 0.2)))
+
+
 def rigid(
     fixed: Volume, moving: Volume, fixed_mask: np.ndarray | None = None, moving_mask: np.ndarray | None = None, threads: int = 1
 ) -> RigidResult:
     """Find the rigid motion between two scans of one head.
 
-    Mutual information (Mattes) over every voxel of the brain, from the centres of the two brains, coarse to fine; once
-    from each scan to the other, and the mean of both, so that swapping the scans inverts the answer. No random numbers.
+    Mutual information (Mattes) over every voxel of the brain and a rim around it. First guesses bring the centres of the two
+    brains together and turn by 0 or 11 degrees; the best goes on, coarse to fine. Once from each scan to the other, and
+    the mean of both, so that swapping the scans inverts the answer. No random numbers.
 
     Args:
         fixed: (X, Y, Z), any grid.
@@ -90,7 +96,8 @@ class _Head:
 def _block_mean(data: np.ndarray, shape: tuple[int, ...], factors: tuple[int, ...]) -> np.ndarray:
     cut = data[tuple(slice(0, n * f) for n, f in zip(shape, factors, strict=True))].astype(np.float32)
     split = [size for pair in zip(shape, factors, strict=True) for size in pair]
-    return cut.reshape(split).mean(axis=(1, 3, 5))
+    means: np.ndarray = cut.reshape(split).mean(axis=(1, 3, 5))
+    return means
 
 
 def _head(volume: Volume, mask: np.ndarray | None) -> _Head:
@@ -99,27 +106,41 @@ def _head(volume: Volume, mask: np.ndarray | None) -> _Head:
     box = box_of(inside, margin)
     part = crop(volume, box)
     inside = inside[box.slices]
+    if mask is not None:
+        inside = ndimage.distance_transform_edt(~inside, sampling=part.spacing_mm) <= _RIM_MM
     top = float(np.percentile(part.data[inside], 99.8))
     return _Head(part.like(np.clip(part.data, 0.0, max(top, 1e-6)) / max(top, 1e-6)), inside)
 
 
 def _centre(head: _Head) -> np.ndarray:
     """Centre of the brain in RAS mm, (3,)."""
-    return apply(head.volume.affine, np.array([ndimage.center_of_mass(head.mask)]))[0]
+    centre: np.ndarray = apply(head.volume.affine, np.array([ndimage.center_of_mass(head.mask)]))[0]
+    return centre
 
 
 def _register(fixed: _Head, moving: _Head, threads: int) -> tuple[np.ndarray, float]:
     """One direction: moving_from_fixed (4, 4) in RAS mm and the metric at its end."""
-    sitk = simpleitk()
-    centre = _centre(fixed)
-    shift = _centre(moving) - centre
-    transform = sitk.Euler3DTransform()
-    transform.SetCenter([-centre[0], -centre[1], centre[2]])
-    transform.SetTranslation([-shift[0], -shift[1], shift[2]])
+    transform = _first_guess(fixed, moving, threads)
     metric = 0.0
     for level in LEVELS:
         metric = _descend(fixed.averaged(level.voxel_mm), moving.averaged(level.voxel_mm), transform, level, threads)
     return orthonormal(to_matrix(transform)), metric
+
+
+def _first_guess(fixed: _Head, moving: _Head, threads: int) -> Any:
+    """The best of some starts, each followed downhill for a little on few voxels: a SimpleITK Euler3DTransform."""
+    sitk = simpleitk()
+    centre = _centre(fixed)
+    shift = _centre(moving) - centre
+    small = fixed.averaged(SEARCH.voxel_mm), moving.averaged(SEARCH.voxel_mm)
+    found: list[tuple[float, Any]] = []
+    for turn in GUESSES_RAD:
+        transform = sitk.Euler3DTransform()
+        transform.SetCenter([-centre[0], -centre[1], centre[2]])
+        transform.SetTranslation([-shift[0], -shift[1], shift[2]])
+        transform.SetRotation(*turn)
+        found.append((_descend(*small, transform, SEARCH, threads), transform))
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def _descend(fixed: _Head, moving: _Head, transform: Any, level: Level, threads: int) -> float:
