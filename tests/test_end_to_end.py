@@ -148,4 +148,4 @@ def test_a_broken_participant_stops_no_other(bad_tree, tiny_model_path, tmp_path
         assert not list(out.glob(f"sub-{subject}/**/*.nii.gz"))
     assert list(out.glob("sub-good/anat/*_desc-all_mask.nii.gz"))
     assert not list(out.rglob(".tmp-*"))
-    assert "Traceback" not in text
+    assert "Traceback (most recent call" not in text
