@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,18 @@ def simpleitk() -> Any:
     import SimpleITK
 
     return SimpleITK
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let ITK work in one thread; what several threads add up differs in its last bits from run to run."""
+    process = simpleitk().ProcessObject
+    before = process.GetGlobalDefaultNumberOfThreads()
+    process.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(before)
 
 
 def to_image(volume: Volume) -> Any:

@@ -31,7 +31,7 @@ def meet(images: Sequence[Volume], masks: Sequence[Volume], names: Sequence[str]
         images: per visit (X, Y, Z), on its own grid.
         masks: per visit the brain, bool, on the same grid.
         names: per visit, for messages.
-        config: anatomical, preregistered, spacing_mm and omp_threads count.
+        config: anatomical, preregistered and spacing_mm count.
 
     Raises: GridMismatch for visits on different grids with preregistered, ImplausibleRegistration.
     """
@@ -44,7 +44,7 @@ def meet(images: Sequence[Volume], masks: Sequence[Volume], names: Sequence[str]
     if config.anatomical is Anatomical.SESSIONWISE and len(images) > 1:
         alone = tuple(_grid(i, [m], identity[:1], config.spacing_mm) for i, m in zip(images, masks, strict=True))
         return Meeting(identity, alone, nothing, shared=False)
-    found = [rigid(images[0], i, masks[0].data, m.data, config.omp_threads) for i, m in zip(images[1:], masks[1:], strict=True)]
+    found = [rigid(images[0], i, masks[0].data, m.data) for i, m in zip(images[1:], masks[1:], strict=True)]
     visits_from_first = [np.eye(4), *[f.matrix for f in found]]
     places = halfway(visits_from_first) if config.anatomical is Anatomical.UNBIASED else visits_from_first
     return Meeting(tuple(places), (_grid(images[0], masks, places, config.spacing_mm),) * len(images), (None, *found), shared=True)
