@@ -12,7 +12,7 @@ from coactseg_cli.components import label, sizes
 from coactseg_cli.errors import BrainExtractionFailed
 from coactseg_cli.preprocessing.resampling import Grid, Interpolation, grid_of, resample
 from coactseg_cli.preprocessing.transforms import apply
-from coactseg_cli.volumes import Volume, box_of, crop, to_ras, uncrop
+from coactseg_cli.volumes import Volume, box_of, to_ras, uncrop
 
 WORK_MM = 2.5  # the brain is found on this isotropic grid
 PLAUSIBLE_ML = (300.0, 2500.0)

@@ -80,7 +80,7 @@ def test_cut_face_and_neck_do_not_matter(head: tuple[Volume, np.ndarray]) -> Non
 
 @pytest.mark.parametrize("value", [0.0, 7.0, -3.0])
 def test_constant_scan_is_refused(value: float) -> None:
-    with pytest.raises(BrainExtractionFailed, match="without contrast.*--derivatives"):
+    with pytest.raises(BrainExtractionFailed, match=r"without contrast.*--derivatives"):
         find_brain(Volume(np.full((30, 40, 20), value, np.float32), np.diag([4.0, 4.0, 7.0, 1.0])))
 
 
