@@ -71,7 +71,7 @@ def test_stripped_scan_keeps_its_brain(head: tuple[Volume, np.ndarray]) -> None:
 
 def test_cut_face_and_neck_do_not_matter(head: tuple[Volume, np.ndarray]) -> None:
     native, truth = head
-    at = np.moveaxis(np.stack(np.indices(native.shape)), 0, -1) @ native.affine[:3, :3].T + native.affine[:3, 3]
+    at = np.moveaxis(np.indices(native.shape), 0, -1) @ native.affine[:3, :3].T + native.affine[:3, 3]
     brain = at[truth]
     face = (at[..., 1] > brain[:, 1].max() - 25) & (at[..., 2] < np.median(brain[:, 2]) - 20)
     defaced = np.where((face | (at[..., 2] < brain[:, 2].min())) & ~truth, 0, native.data)
@@ -103,11 +103,17 @@ def test_otsu_lies_between_two_classes() -> None:
 
 def test_morphology_on_the_working_grid() -> None:
     bar = np.zeros((9, 11, 13), bool)
-    bar[4, 5, 2:5] = bar[4, 5, 7:10] = True  # a gap of two voxels
+    bar[4, 5, 2:5] = bar[4, 5, 7:10] = True
     assert largest(np.pad(bar, 1)).sum() == 3
     assert not largest(np.zeros((3, 4, 5), bool)).any()
     assert dilate(bar[:, :, :4], 2.5).sum() == 11  # two voxels, their 8 sides, one end; the other end is cut off
     assert not dilate(np.zeros((3, 4, 5), bool), 5.0).any()
-    closed = close(bar, 8.0)
-    assert closed[4, 5, 2:10].all()
-    assert not closed[4, 5, 10:].any()
+
+
+def test_closing_fills_a_narrow_gap_and_leaves_a_wide_one() -> None:
+    plates = np.zeros((15, 17, 30), bool)
+    plates[:, :, [2, 5, 20]] = True  # gaps of 2 and of 14 voxels: 5 and 35 mm
+    closed = close(plates, 8.0)
+    assert closed[7, 8, 2:6].all()
+    assert not closed[7, 8, 6:20].any()
+    assert not closed[7, 8, 21:].any()
