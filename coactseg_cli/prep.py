@@ -47,6 +47,8 @@ def prepare(timeline: Timeline, config: PrepConfig, tree: Derivatives, log: Log)
     Raises: CoactSegError and BidsAppError, naming the file.
     """
     natives = [_load(scan, timeline, config, log) for scan in timeline.visits]
+    for why in dict.fromkeys(n.brain.why for n in natives):
+        log(f"sub-{timeline.subject}: {why}")
     names = [str(n.scan.path) for n in natives]
     meeting = meet([n.image for n in natives], [n.brain.volume for n in natives], names, config)
     flags = _flags(natives, meeting)
@@ -78,7 +80,7 @@ def _load(scan: Scan, timeline: Timeline, config: PrepConfig, log: Log) -> _Nati
         msg = f"{scan.path}: {error}"
         raise BrainExtractionFailed(msg) from error
     volume_ml = float(brain.volume.data.sum()) * image.voxel_mm3 / 1000
-    log(f"{_name(timeline.subject, scan.session)}: brain {volume_ml:.0f} ml, {brain.method}. {brain.why}")
+    log(f"{_name(timeline.subject, scan.session)}: brain {volume_ml:.0f} ml ({brain.method})")
     return _Native(scan, correct_bias(image, brain.volume.data) if config.n4 else image, brain)
 
 
