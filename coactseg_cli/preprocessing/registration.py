@@ -44,14 +44,14 @@ class Level:
 
 LEVELS = (Level(4.0, 60, 2.0, 0.02), Level(2.0, 40, 0.5, 0.002), Level(1.4, 30, 0.1, 0.0005))
 SEARCH = Level(6.0, 20, 4.0, 0.3)  # from each of the first guesses
-GUESSES_RAD = ((0.0, 0.0, 0.0), *(tuple(angle * (i == axis) for i in range(3)) for axis in range(3) for angle in (-0.2, 0.2)))
+GUESSES_RAD = ((0.0, 0.0, 0.0), *(tuple(angle * (i == axis) for i in range(3)) for axis in range(3) for angle in (-0.45, -0.2, 0.2, 0.45)))
 
 
 def rigid(fixed: Volume, moving: Volume, fixed_mask: np.ndarray | None = None, moving_mask: np.ndarray | None = None) -> RigidResult:
     """Find the rigid motion between two scans of one head.
 
     Mutual information (Mattes) over every voxel of the brain and a rim around it. First guesses bring the centres of the two
-    brains together and turn by 0 or 11 degrees; the best goes on, coarse to fine. Once from each scan to the other, and
+    brains together and turn by 0, 11 or 26 degrees; the best goes on, coarse to fine. Once from each scan to the other, and
     the mean of both, so that swapping the scans inverts the answer. No random numbers, and one thread: what several threads add
     up differs in its last bits from run to run.
 
