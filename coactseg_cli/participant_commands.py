@@ -198,7 +198,7 @@ def segment(
         reports_only=reports_only,
         verbose=verbose,
     )
-    left = {"spacing_mm": spacing, "normalize": normalize}
+    left = {"spacing_mm": spacing, "normalize": normalize, "n4": n4}
     raise typer.Exit(run_participants(Plan(dataset, preparation, maps, run, frozenset(key for key in left if left[key] is None))))
 
 

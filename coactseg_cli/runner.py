@@ -137,6 +137,8 @@ def follow_model(plan: Plan, model: Model | None) -> Plan:
         prep = replace(prep, spacing_mm=model.spacing_mm)
     if model is not None and "normalize" in plan.model_decides and model.normalisation in set(Normalize):
         prep = replace(prep, normalize=Normalize(model.normalisation))
+    if model is not None and "n4" in plan.model_decides:
+        prep = replace(prep, n4=prep.normalize is not Normalize.NONE)
     return replace(plan, prep=prep)
 
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import Progress
 
 from bids_app.dataset import read_prepared
@@ -115,7 +116,8 @@ def run(state: State, pool: Pool, config: TrainConfig, log: Callable[[str], None
     """Iterate; the next batch is drawn while the network works on this one."""
     state.network.train()
     table = LossTable(config.out_dir / "losses.tsv", state.iteration)
-    with ThreadPoolExecutor(1) as drawer, Progress(transient=True, disable=not _terminal()) as bar:
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(1) as drawer, Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("training", total=config.iterations, completed=state.iteration)
         upcoming = drawer.submit(draw_batch, pool, config, state.iteration)
         while state.iteration < config.iterations:
@@ -252,9 +254,3 @@ def describe(cases: list[Case], spacing_mm: tuple[float, float, float], config: 
         training_data=tuple(sorted({c.name.split("_")[0] for c in cases})),
         iterations=config.iterations,
     )
-
-
-def _terminal() -> bool:
-    import sys
-
-    return sys.stderr.isatty()
