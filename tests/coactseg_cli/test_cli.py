@@ -115,11 +115,18 @@ def test_without_options_the_configurations_defaults_hold(plans: list[Plan]) -> 
     assert plan.segment == SegmentConfig()
     assert plan.run == RunConfig()
     assert plan.dataset == DatasetConfig(bids_dir=Path("B"), out_dir=Path("O"))
-    assert plan.model_decides == {"spacing_mm", "normalize"}
+    assert plan.model_decides == {"spacing_mm", "normalize", "n4"}
 
 
 def test_what_the_user_names_the_model_does_not_decide(plans: list[Plan]) -> None:
-    assert plan_of(plans, "--spacing", "1", "--normalize", "zscore").model_decides == set()
+    assert plan_of(plans, "--spacing", "1", "--normalize", "zscore").model_decides == {"n4"}
+    assert plan_of(plans, "--spacing", "1", "--normalize", "zscore", "--n4").model_decides == set()
+
+
+def test_intensities_left_alone_are_not_bias_corrected_unless_asked(plans: list[Plan]) -> None:
+    assert plan_of(plans, "--normalize", "none").prep.n4 is False
+    assert plan_of(plans, "--normalize", "none", "--n4").prep.n4 is True
+    assert plan_of(plans, "--normalize", "zscore").prep.n4 is True
     assert plan_of(plans, "--spacing", "native", "--preregistered").prep.spacing_mm is None
 
 
