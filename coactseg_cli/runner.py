@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from bids_app.cases import PreparedTimeline, SubjectFailure, Timeline
 from bids_app.errors import NoInput, NothingMatched
 from coactseg_cli import __version__, completion, config_file
-from coactseg_cli.config import AllLesionFrom, Anatomical, DatasetConfig, Normalize, Pairing, PrepConfig, RunConfig, SegmentConfig
+from coactseg_cli.config import (
+    AllLesionFrom,
+    Anatomical,
+    DatasetConfig,
+    Normalize,
+    Pairing,
+    PrepConfig,
+    RunConfig,
+    SegmentConfig,
+    SkullStrip,
+)
 from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
 from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
@@ -78,7 +88,7 @@ def run_participants(plan: Plan) -> int:
 
 
 def check(plan: Plan) -> None:
-    """Raises: NoInput without a data set, InvalidConfig for choices that do not go together."""
+    """Raises: NoInput without a data set, MissingWeights without HD-BET's, InvalidConfig for choices that do not go together."""
     dataset, segment = plan.dataset, plan.segment
     if not dataset.bids_dir.is_dir():
         msg = f"{dataset.bids_dir}: no such folder; expected a BIDS data set"
@@ -89,6 +99,10 @@ def check(plan: Plan) -> None:
     if plan.run.mem_mb is not None and plan.run.mem_mb < MEM_AT_LEAST_MB:
         msg = f"--mem {plan.run.mem_mb} MB does not hold the program itself; give at least {MEM_AT_LEAST_MB} MB"
         raise InvalidConfig(msg)
+    if plan.prep.skull_strip is SkullStrip.HD_BET and not _is_prepared(plan):
+        from coactseg_cli.preprocessing import hd_bet
+
+        hd_bet.require_weights(hd_bet.weights_folder(plan.prep.hd_bet_weights))
     if plan.run.work_dir is not None and plan.run.work_dir.resolve().is_relative_to(dataset.bids_dir.resolve()):
         msg = f"--work-dir {plan.run.work_dir} lies in the raw data set {dataset.bids_dir}, which is only read. Choose another."
         raise InvalidConfig(msg)

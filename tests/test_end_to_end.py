@@ -149,3 +149,12 @@ def test_a_broken_participant_stops_no_other(bad_tree, tiny_model_path, tmp_path
     assert list(out.glob("sub-good/anat/*_desc-all_mask.nii.gz"))
     assert not list(out.rglob(".tmp-*"))
     assert "Traceback (most recent call" not in text
+
+
+def test_hd_bet_without_weights_says_so_before_any_work(tiny_bids, tmp_path, capsys):
+    empty = tmp_path / "weights"
+    empty.mkdir()
+    flags = ["--skull-strip", "hd-bet", "--hd-bet-weights", str(empty)]
+    assert main([str(tiny_bids), str(tmp_path / "out"), "participant", *flags]) == 66
+    assert "--skull-strip builtin" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/**/*.nii.gz"))
