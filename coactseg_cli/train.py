@@ -37,7 +37,7 @@ from coactseg_cli.targets import Targets
 
 WARM_UP = 100  # iterations
 # between a run and its resumption
-MAY_CHANGE = {"resume", "iterations", "out_dir", "prepared", "device", "threads", "checkpoint_every", "lesion_shapes"}
+MAY_CHANGE = {"resume", "name", "iterations", "out_dir", "prepared", "device", "threads", "checkpoint_every", "lesion_shapes"}
 
 
 @dataclass(slots=True)
