@@ -8,7 +8,7 @@ lies at the follow-up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,11 @@ def segment(
     engine = make_engine(model.network, config)
     probabilities = infer(visits, pairs, engine)
     log(f"network: {len(visits)} all-lesion and {len(pairs)} new-lesion maps")
-    products = _Products(visits, config, model, describe_choices(config, model, engine), tree.uri(prepared.reference))
+    references = [tree.uri(prepared.reference if prepared.comparable else v.image) for v in prepared.visits]
+    products = _Products(visits, config, model, describe_choices(config, model, engine), references)
     all_found = [
-        write_map(tree, visit, probability, products.all_lesions(source), config)
-        for visit, probability, source in zip(visits, probabilities.all, probabilities.all_pass, strict=True)
+        write_map(tree, visit, probabilities.all[i], products.all_lesions(i, probabilities.all_pass[i]), config)
+        for i, visit in enumerate(visits)
     ]
     new_found = {
         pair: write_map(tree, visits[pair.followup], probability, products.new_lesions(pair), config)
@@ -140,19 +141,19 @@ class _Products:
     config: SegmentConfig
     model: Model
     choices: Mapping[str, Any]
-    reference: str  # BIDS URI of the grid of space-individual
+    references: Sequence[str]  # per visit, BIDS URI of an image on the grid of space-individual
 
-    def all_lesions(self, source: str) -> Product:
+    def all_lesions(self, visit: int, source: str) -> Product:
         """The all-lesion map of one visit, made by the pass `source`."""
         threshold = self.config.threshold_all or self.model.info.threshold_all
-        return Product("all", threshold, {**self.choices, "Pass": source}, self.reference)
+        return Product("all", threshold, {**self.choices, "Pass": source}, self.references[visit])
 
     def new_lesions(self, pair: Pair) -> Product:
         """The new-lesion map of a pair, which lies at its follow-up."""
         baseline, followup = self.visits[pair.baseline].scan, self.visits[pair.followup].scan
         facts = {"Pass": "pair, new-lesion head", "BaselineSession": baseline.session, "FollowUpSession": followup.session}
         threshold = self.config.threshold_new or self.model.info.threshold_new
-        return Product(desc_of(pair, baseline.session), threshold, {**self.choices, **facts}, self.reference, baseline)
+        return Product(desc_of(pair, baseline.session), threshold, {**self.choices, **facts}, self.references[pair.followup], baseline)
 
 
 def _summary(prepared: PreparedTimeline, all_found: list[Found], new_found: dict[Pair, Found]) -> str:

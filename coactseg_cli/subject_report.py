@@ -24,9 +24,12 @@ MAX_CROPS = 12  # new lesions that get a picture, the largest first
 DRAWN_ON = (
     "Drawn on the grid where the visits meet, on which neighbouring lesions may join or part; the counts are those of the scan's own grid."
 )
+MEETING = {
+    "unbiased": "Scans of all visits were registered rigidly to their halfway space (Reuter et al. 2012)",
+    "first-lex": "Scans of all visits were registered rigidly to the first visit",
+    "sessionwise": "Each visit was prepared on a grid of its own, and visits were not compared",
+}
 METHODS = (
-    "Scans of all visits were registered rigidly to their halfway space (Reuter et al. 2012), the brain was extracted, intensities "
-    "were normalised inside the brain mask and each scan was resampled once.",
     "Lesions were segmented with the CoactSeg network (Wu et al., MICCAI 2023), a 3D V-Net that takes the baseline FLAIR, the "
     "follow-up FLAIR and their difference. A visit's all-lesion map comes from the pass named below; the new-lesion map comes from "
     "the pass over both visits.",
@@ -74,7 +77,7 @@ def write_report(prepared: PreparedTimeline, tree: Derivatives, pairs: tuple[Pai
         version=__version__,
         visits=tuple(_visit_section(v, window) for v in visits),
         pairs=tuple(_pair_section(tree, visits[p.baseline], visits[p.followup], p, window) for p in pairs),
-        methods=METHODS,
+        methods=(_preparation(prepared), *METHODS),
         settings=_settings(visits[-1]),
     )
     path = tree.root / f"sub-{prepared.subject}.html"
@@ -175,6 +178,19 @@ def _table(rows: list[dict[str, str]], caption: str) -> Table:
         values = [number(r[k]) for k in ("volume_mm3", "voxels", "x_mm", "y_mm", "z_mm", "mean_probability", "max_probability")]
         cells.append((int(number(r["index"])), r["name"], values[0], int(values[1]), *values[2:]))
     return Table(caption, HEADINGS, tuple(cells))
+
+
+def _preparation(prepared: PreparedTimeline) -> str:
+    """One paragraph on what prep did, as its sidecar records it."""
+    facts = read_json(Path(str(prepared.visits[-1].image).replace(".nii.gz", ".json")))
+    meeting = MEETING.get(str(facts.get("SubjectAnatomicalReference")), "Scans were prepared as their sidecars say")
+    if facts.get("Preregistered"):
+        meeting = "Scans were given on one grid and not registered"
+    elif len(prepared.visits) == 1:
+        meeting = "The scan was brought to the model's grid"
+    brain = f"brain masks: {facts.get('BrainExtraction', 'n/a')}"
+    bias = f"bias field correction: {facts.get('BiasFieldCorrection', 'n/a')}"
+    return f"{meeting}; {brain}; {bias}; intensities: {facts.get('Normalization', 'n/a')}. No scan was resampled more than once."
 
 
 def _settings(visit: _Visit) -> tuple[tuple[str, str], ...]:

@@ -42,7 +42,7 @@ class Level:
     least_step: float
 
 
-LEVELS = (Level(4.0, 60, 2.0, 0.02), Level(2.0, 40, 0.5, 0.002), Level(1.4, 30, 0.1, 0.0005))
+LEVELS = (Level(4.0, 60, 2.0, 0.02), Level(2.0, 40, 0.5, 0.01), Level(1.6, 30, 0.05, 0.002))
 SEARCH = Level(6.0, 20, 4.0, 0.3)  # from each of the first guesses
 GUESSES_RAD = ((0.0, 0.0, 0.0), *(tuple(angle * (i == axis) for i in range(3)) for axis in range(3) for angle in (-0.45, -0.2, 0.2, 0.45)))
 

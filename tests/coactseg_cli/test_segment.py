@@ -159,3 +159,17 @@ def test_the_same_run_gives_the_same_bytes(tiny_prepared, tiny_model, tree):
 def test_another_grid_than_the_models_is_said(tiny_model):
     assert check_model_grid(tiny_model, (3.0, 3.0, 3.0)) is None
     assert "1.00, 1.00, 3.00 mm" in check_model_grid(tiny_model, (1.0, 1.0, 3.0))
+
+
+def test_the_page_says_how_the_visits_met(tiny_prepared, tiny_model, tree):
+    for which, words in ((0, "halfway space"), (1, "brought to the model&#39;s grid")):
+        result = segment(tiny_prepared.timelines[which], LOW, tree, tiny_model, quiet)
+        assert words in result.report.read_text()
+
+
+def test_visits_that_stay_alone_refer_to_their_own_grids(tiny_prepared, tiny_model, tree):
+    prepared = dataclasses.replace(tiny_prepared.timelines[0], comparable=False)
+    segment(prepared, LOW, tree, tiny_model, quiet)
+    for session in ("01", "02"):
+        path = tree.root / f"sub-01/ses-{session}/anat/sub-01_ses-{session}_space-individual_label-L_desc-all_mask.json"
+        assert f"sub-01_ses-{session}_space-individual_desc-preproc_FLAIR" in json.loads(path.read_text())["SpatialReference"]
