@@ -1,11 +1,13 @@
-"""Text and JSON files: read with a clear error, written under a temporary name and then renamed."""
+"""Files: text and JSON read with a clear error, everything written under a temporary name and then renamed."""
 
 from __future__ import annotations
 
 import errno
 import json
+import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,40 @@ from bids_app.errors import CannotCreate, InvalidDataset, NoInput
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG})
 
 
+@contextmanager
+def replacing(path: Path, extension: str = "") -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to; renamed at the end, removed where the block fails. The folder must be there."""
+    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}{extension}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under a temporary name, then rename it; folders are made.
 
     Raises: CannotCreate where the folder cannot be made or written to; other OSErrors (a full disk) as they are.
     """
-    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}")
     make_folder(path.parent)
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+        with replacing(path) as temporary, temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        temporary.replace(path)
     except OSError as error:
         if error.errno not in _DENIED:
             raise
         msg = f"{path}: cannot be written ({error.strerror}). Choose a folder that you may write to."
         raise CannotCreate(msg) from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes under a temporary name, bring them to the disk, then rename; folders are made. OSErrors come as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def make_folder(folder: Path) -> None:

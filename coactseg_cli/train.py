@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bids_app.dataset import read_prepared
+from bids_app.files import write_bytes
 from coactseg_cli.config import TrainConfig
 from coactseg_cli.errors import InvalidConfig, MissingWeights, WrongWeights
-from coactseg_cli.network.checkpoint import CheckpointInfo, save_model, write_bytes
+from coactseg_cli.network.checkpoint import CheckpointInfo, save_model
 from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations
 from coactseg_cli.network.inputs import stack
 from coactseg_cli.network.losses import LossTerms, coactseg_loss

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from bids_app.errors import UnreadableImage
+from bids_app.files import replacing
 from coactseg_cli.errors import ConflictingGeometry, GridMismatch
 
 GEOMETRY_TOLERANCE_MM = 1e-2  # sform against qform, and grid against grid, at the corners of the volume
@@ -172,22 +171,8 @@ def save(volume: Volume, path: Path, dtype: type[np.generic] = np.float32) -> No
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=1, strip_shears=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with replacing(path, ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix) as temporary:
         nib.save(image, temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def to_ras(volume: Volume) -> Volume:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from bids_app.files import write_bytes
 from coactseg_cli import __version__
 from coactseg_cli.errors import MissingWeights, WrongWeights
 from coactseg_cli.network.model import VNet
@@ -177,17 +177,3 @@ def save_model(network: VNet, info: CheckpointInfo, path: Path, *, half: bool = 
     info = replace(info, base_filters=network.base_filters, version=__version__)
     content = to_safetensors({k: v.contiguous() for k, v in state.items()}, {METADATA_KEY: json.dumps(asdict(info))})
     write_bytes(path, content)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from bids_app.files import write_bytes
 from coactseg_cli.errors import MissingWeights, WrongWeights
-from coactseg_cli.network.checkpoint import write_bytes
 
 PACKAGED = Path(__file__).resolve().parent.parent / "models"
 PUBLISHED = "miccai2023"
