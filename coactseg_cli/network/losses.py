@@ -52,14 +52,14 @@ def lesion_probability(logits: Tensor) -> Tensor:
 
 def margin(logits: Tensor) -> Tensor:
     """(B, 2, X, Y, Z) -> (B, X, Y, Z): how far class 1 leads. The softmax of two classes is the sigmoid of this."""
-    wide = logits.float()
+    wide = logits if logits.dtype is torch.float64 else logits.float()
     return wide[:, 1] - wide[:, 0]
 
 
 def head_sums(lead: Tensor, probability: Tensor, target: Tensor) -> HeadSums:
     """What Dice and cross-entropy of one head are made of; arrays (B, X, Y, Z)."""
-    known = (target != IGNORE).float()
-    lesion = (target == 1).float()
+    known = (target != IGNORE).to(lead.dtype)
+    lesion = (target == 1).to(lead.dtype)
     entropy = (functional.softplus(lead) - lesion * lead) * known  # -log p of the labelled class
     return HeadSums((probability * lesion).sum(), (probability * known).sum(), lesion.sum(), entropy.sum(), known.sum())
 
@@ -132,9 +132,9 @@ def coactseg_loss(
 
 def _relation_sums(baseline: Tensor, followup: Tensor, new_target: Tensor, is_pair: Tensor) -> tuple[Tensor, ...]:
     """Eq. 3: sums of squares, and the voxels they are taken over (both 0 where there are none)."""
-    pair = is_pair[:, None, None, None].float()
+    pair = is_pair[:, None, None, None].to(baseline.dtype)
     single = (1.0 - pair).expand_as(baseline)
-    lesion = (new_target == 1).float() * pair
+    lesion = (new_target == 1).to(pair.dtype) * pair
     agreement = ((baseline - followup).square() * single).sum()
     absent = (baseline.square() * lesion).sum()
     present = ((1.0 - followup).square() * lesion).sum()

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from coactseg_cli.errors import InvalidConfig
@@ -108,9 +107,22 @@ def share(network: nn.Module, ranks: Ranks) -> nn.Module:
     return DistributedDataParallel(network, gradient_as_bucket_view=True)
 
 
+class _SumOverRanks(torch.autograd.Function):
+    """Sum a tensor over the processes; the gradient of that sum is summed over them too."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        total = value.detach().clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return _sum_over_ranks(gradients[0])
+
+
 def _sum_over_ranks(value: Tensor) -> Tensor:
-    """The gradient of a sum over the processes flows back to each of them."""
-    return cast("Tensor", all_reduce(value))  # type: ignore[no-untyped-call]
+    return cast("Tensor", _SumOverRanks.apply(value))  # type: ignore[no-untyped-call]
 
 
 class SharedBatchNorm(nn.BatchNorm3d):
@@ -121,8 +133,8 @@ class SharedBatchNorm(nn.BatchNorm3d):
         if not self.training:
             return super().forward(x)
         axes = (0, 2, 3, 4)
-        count = _sum_over_ranks(torch.tensor(float(x.numel() // x.shape[1])))
-        wide = x.float()
+        wide = x if x.dtype is torch.float64 else x.float()
+        count = _sum_over_ranks(torch.tensor(float(x.numel() // x.shape[1]), dtype=wide.dtype))
         mean = _sum_over_ranks(wide.sum(axes)) / count
         centred = wide - mean[:, None, None, None]
         variance = _sum_over_ranks(centred.square().sum(axes)) / count
