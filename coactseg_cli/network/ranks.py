@@ -134,13 +134,13 @@ class SharedBatchNorm(nn.BatchNorm3d):
             return super().forward(x)
         axes = (0, 2, 3, 4)
         wide = x if x.dtype is torch.float64 else x.float()
-        count = _sum_over_ranks(torch.tensor(float(x.numel() // x.shape[1]), dtype=wide.dtype))
-        mean = _sum_over_ranks(wide.sum(axes)) / count
-        centred = wide - mean[:, None, None, None]
-        variance = _sum_over_ranks(centred.square().sum(axes)) / count
+        count = _sum_over_ranks(torch.tensor(float(x.numel() // x.shape[1]), dtype=torch.float64))
+        mean = _sum_over_ranks(wide.sum(axes, dtype=torch.float64)) / count
+        centred = wide - mean.to(wide.dtype)[:, None, None, None]
+        variance = _sum_over_ranks(centred.square().sum(axes, dtype=torch.float64)) / count
         with torch.no_grad():
-            self._remember(mean, variance * count / (count - 1))
-        scale = self.weight * torch.rsqrt(variance + self.eps)
+            self._remember(mean.to(wide.dtype), (variance * count / (count - 1)).to(wide.dtype))
+        scale = self.weight * torch.rsqrt(variance + self.eps).to(wide.dtype)
         y: Tensor = centred * scale[:, None, None, None] + self.bias[:, None, None, None]
         return y.to(x.dtype)
 

@@ -12,24 +12,21 @@ ROOT = Path(__file__).parents[3]
 
 
 def together(processes: int, out: Path) -> dict[str, torch.Tensor]:
-    words = [sys.executable]
-    if processes > 1:
-        words += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        words += ["-m", "tests.coactseg_cli.network.together", str(out)]
-    else:
-        words += ["-m", "tests.coactseg_cli.network.together", str(out)]
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    words = [sys.executable, *several, "-m", "tests.coactseg_cli.network.together", str(out)]
     done = subprocess.run(words, check=False, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return torch.load(out, weights_only=True)
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_loss_gradients_and_statistics_of_one(tmp_path):
-    """In float64, where only the order of additions differs."""
+def test_two_processes_learn_what_one_learns(tmp_path):
+    """Gradients, and weights and statistics after three updates, in float64, where only the order of additions differs."""
     one, two = (together(n, tmp_path / f"{n}.pt") for n in (1, 2))
     assert one["everyone"].tolist() == [True]
     assert two["everyone"].tolist() == [True, True]
-    for name in one.keys() - {"everyone"}:
+    assert float(two["between processes"]) == 0.0, "all processes hold the same weights"
+    for name in one.keys() - {"everyone", "between processes"}:
         scale = float(one[name].abs().max()) + 1e-3
         assert float((one[name] - two[name]).abs().max()) / scale < 1e-8, name
     assert any(value.abs().max() > 1e-3 for name, value in one.items() if name.startswith("grad/"))

@@ -1,4 +1,4 @@
-"""Run by torchrun from test_ranks.py: gradients and batch norm statistics of a batch that the processes share, in float64, to a file."""
+"""Run by torchrun from test_ranks.py: gradients, then weights and batch norm statistics after three updates, of a batch that the processes share, in float64, to a file."""
 
 from __future__ import annotations
 
@@ -24,23 +24,30 @@ def main(out: Path) -> None:
     torch.manual_seed(1)
     network = VNet(2, dropout=0.0).double()
     shared = share(network, ranks)  # kept: without it gradients are not shared
-    heads = shared(x[mine])
     targets = Targets(*(y[mine] for y in labels))
-    terms = coactseg_loss(
-        heads,
-        targets,
-        is_pair[mine],
-        new_weight=1.0,
-        relation_weight=0.7,
-        cross_entropy_weight=0.5,
-        add_up=ranks.add_up if ranks.world > 1 else None,
-    )
-    terms.total.backward()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    first: dict[str, torch.Tensor] = {}
+    for _ in range(3):
+        terms = coactseg_loss(
+            shared(x[mine]),
+            targets,
+            is_pair[mine],
+            new_weight=1.0,
+            relation_weight=0.7,
+            cross_entropy_weight=0.5,
+            add_up=ranks.add_up if ranks.world > 1 else None,
+        )
+        optimiser.zero_grad()
+        terms.total.backward()
+        first = first or {f"grad/{name}": p.grad.clone() for name, p in network.named_parameters()}
+        optimiser.step()
     everyone = ranks.gather([ranks.any(ranks.rank == ranks.world - 1)])
+    apart = ranks.gather([torch.cat([value.double().flatten() for value in network.state_dict().values()])])
     if ranks.leads:
-        found = {f"grad/{name}": p.grad for name, p in network.named_parameters()}
-        found |= {f"buffer/{name}": b for name, b in network.named_buffers()}
-        torch.save({**found, "loss": torch.stack([t.detach() for t in terms]), "everyone": torch.tensor(everyone)}, out)
+        found = {f"weight/{name}": value for name, value in network.state_dict().items()}
+        found |= {"loss": torch.stack([t.detach() for t in terms]), "everyone": torch.tensor(everyone)}
+        found["between processes"] = torch.stack([(one - apart[0]).abs().max() for one in apart]).max()
+        torch.save({**first, **found}, out)
     ranks.wait()
     leave()
 
