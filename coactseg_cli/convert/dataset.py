@@ -141,6 +141,7 @@ def _describe(raw: Path, about: About) -> None:
         "Authors": list(about.authors),
         "ReferencesAndLinks": list(about.references),
         "GeneratedBy": [generated_by("coactseg", __version__)],
+        "SourceDatasets": [{"URL": about.references[0]}],
     }
     write_json(raw / "dataset_description.json", description)
     write_text(raw / "README.md", f"# {about.name}\n\n{about.readme.strip()}\n\n{RESEARCH}\n")

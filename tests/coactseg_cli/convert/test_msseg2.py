@@ -231,6 +231,17 @@ def test_a_disk_that_is_full_leaves_nothing(msseg2, tmp_path, monkeypatch):
     assert list((tmp_path / "bids").iterdir()) == []
 
 
+def test_an_interrupted_run_leaves_nothing(msseg2, tmp_path, monkeypatch, capsys):
+    def interrupted(_src, dst):
+        dst.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coactseg_cli.convert.dataset.shutil.copyfile", interrupted)
+    assert _convert(msseg2, tmp_path / "bids") == 130
+    assert list((tmp_path / "bids").iterdir()) == []
+    assert "holds no data set" in capsys.readouterr().err
+
+
 def test_the_grid_of_the_fixture_is_oblique():
     assert head(0).shape == SHAPE
     assert nib.aff2axcodes(AFFINE) == ("L", "A", "S")
