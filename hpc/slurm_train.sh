@@ -14,8 +14,8 @@
 #   sbatch --gpus-per-node=1 hpc/slurm_train.sh PREPARED... OUT [options of coactseg train]
 #   sbatch --nodes=2 --gpus-per-node=4 --ntasks-per-node=4 hpc/slurm_train.sh PREPARED... OUT [options]
 #
-# Two minutes before the end SLURM signals the tasks (USR1), or they are preempted (TERM): training writes OUT/checkpoint.pt and ends with the
-# exit code 75, upon which the job is put into the queue again and goes on with --resume. Any other failure ends the job.
+# Two minutes before the end SLURM signals the tasks (USR1): training writes OUT/checkpoint.pt and ends with the exit code 75, upon which the
+# job is put into the queue again and goes on with --resume. Any other failure ends the job, and so does scancel.
 #
 #   COACTSEG_IMAGE   run in this Apptainer image; else the installed program (COACTSEG, default coactseg) is called
 #   MAX_RESTARTS     give up after so many (100)
@@ -72,6 +72,11 @@ wait "$tasks" || code=$? # bash still knows it
 [[ $code -eq 75 ]] || exit "$code"
 if [[ ${SLURM_RESTART_COUNT:-0} -ge ${MAX_RESTARTS:-100} ]]; then
     echo "slurm_train.sh: interrupted, and restarted ${SLURM_RESTART_COUNT} times already: not again. Submit it by hand to go on." >&2
+    exit 75
+fi
+state=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)
+if [[ $state != RUNNING ]]; then # cancelled: let it rest; or requeued by SLURM, which does the rest
+    echo "slurm_train.sh: interrupted while SLURM ends the job itself ($state); training goes on when it is submitted or requeued" >&2
     exit 75
 fi
 echo "slurm_train.sh: interrupted; back into the queue"

@@ -46,6 +46,9 @@ exit $worst
 SCONTROL = """#!/usr/bin/env bash
 if [[ $1 == show ]]; then printf 'node7\\nnode8\\n'; else echo "$@" >> "$LOG/scontrol"; fi
 """
+SQUEUE = """#!/usr/bin/env bash
+[[ "$*" == "--noheader --jobs 40123 --format %T" ]] && echo "${STATE:-RUNNING}"
+"""
 PROGRAM = """#!/usr/bin/env bash
 echo "$@" >> "$LOG/arguments"
 echo "$RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR $MASTER_PORT $OMP_NUM_THREADS" >> "$LOG/ranks"
@@ -58,11 +61,12 @@ for _ in $(seq 300); do sleep 0.1; done
 
 @pytest.fixture
 def job(tmp_path):
-    """Two prepared data sets, and srun (two tasks), scontrol, coactseg and apptainer that write down how they were called."""
+    """Two prepared data sets, and stand-ins for srun (two tasks), scontrol, squeue, coactseg and apptainer."""
     for name in ("one", "two", "log", "out", "bin"):
         (tmp_path / name).mkdir()
     _script(tmp_path / "bin/srun", SRUN)
     _script(tmp_path / "bin/scontrol", SCONTROL)
+    _script(tmp_path / "bin/squeue", SQUEUE)
     _script(tmp_path / "bin/coactseg", PROGRAM)
     _script(tmp_path / "bin/apptainer", PROGRAM)
     return tmp_path
@@ -113,6 +117,14 @@ def test_what_ends_with_75_is_queued_again_and_what_fails_is_not(job):
     for code in (1, 2, 74):
         assert _run(job, ENDS=str(code)).returncode == code
     assert _lines(job / "log/scontrol") == ["requeue 40123"]
+
+
+def test_a_cancelled_job_stays_cancelled(job):
+    """SLURM says COMPLETING of a job that scancel or a requeue of its own ends."""
+    done = _run(job, ENDS="75", STATE="COMPLETING")
+    assert done.returncode == 75
+    assert "COMPLETING" in done.stderr
+    assert _lines(job / "log/scontrol") == []
 
 
 def test_a_job_is_not_queued_again_for_ever(job):
