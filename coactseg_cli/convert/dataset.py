@@ -78,20 +78,26 @@ def convert(sources: Sequence[Source], read: Callable[[Source], Patient], out: P
         _describe(raw, about)
         trees = _Trees(raw, about)
         for number, source in enumerate(sources, start=1):
-            try:
-                _require_label(source, [label for label, _ in done])
-                patient = read(source)
-            except BidsAppError as error:
-                failures.append(SubjectFailure(source.label, "convert", str(error)))
-                log(f"[{number}/{len(sources)}] {source.label}: failed: {error}")
+            outcome = _attempt(source, read, [label for label, _ in done])
+            if isinstance(outcome, SubjectFailure):
+                failures.append(outcome)
+                log(f"[{number}/{len(sources)}] {source.label}: failed: {outcome.message}")
                 continue
-            _write(patient, trees)
-            done.append((patient.label, patient.split))
-            log(f"[{number}/{len(sources)}] sub-{patient.label}: {_summary(patient)}")
+            _write(outcome, trees)
+            done.append((outcome.label, outcome.split))
+            log(f"[{number}/{len(sources)}] sub-{outcome.label}: {_summary(outcome)}")
         if done:
             _write_participants(raw, done)
             _publish(raw, out)
     return Conversion(tuple(label for label, _ in done), tuple(failures))
+
+
+def _attempt(source: Source, read: Callable[[Source], Patient], taken: Sequence[str]) -> Patient | SubjectFailure:
+    try:
+        _require_label(source, taken)
+        return read(source)
+    except BidsAppError as error:
+        return SubjectFailure(source.label, "convert", str(error))
 
 
 @contextmanager
