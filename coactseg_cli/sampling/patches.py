@@ -1,4 +1,4 @@
-"""Prepared cases in memory, and patches cut out of them; a label that is absent stays absent.
+"""Prepared cases in memory or memory-mapped, and patches cut out of them; a label that is absent stays absent.
 
 A target is int8: 0 no lesion, 1 lesion, IGNORE nobody knows. None: the case has no such label at all.
 """
@@ -6,6 +6,7 @@ A target is int8: 0 no lesion, 1 lesion, IGNORE nobody knows. None: the case has
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -14,9 +15,28 @@ from coactseg_cli.targets import IGNORE
 Shape = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a patch lies in the brain's bounding box, as fractions of the box per axis; below 0 and above 1 lie outside.
+
+    A voxel i of a patch with n voxels along an axis lies at origin + (i + 0.5) / n * extent.
+    """
+
+    origin: tuple[float, float, float]
+    extent: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class BrainBox:
+    """The bounding box of a brain mask: first voxel and number of voxels per axis."""
+
+    low: Shape
+    size: Shape  # at least 1
+
+
+@dataclass(frozen=True, eq=False)  # no slots: the brain's box is found once, when it is first asked for
 class Case:
-    """One training case: a pair of visits, or one visit (followup None). Arrays (X, Y, Z) on one grid."""
+    """One training case: a pair of visits, or one visit (followup None). Arrays (X, Y, Z) on one grid; np.memmap will do."""
 
     name: str
     baseline: np.ndarray  # float32, normalised
@@ -26,11 +46,22 @@ class Case:
     all_baseline: np.ndarray | None = None  # int8
     all_followup: np.ndarray | None = None  # int8
     new: np.ndarray | None = None  # int8
+    marks: tuple[str, ...] = ()  # digests of the scans: the same scan under two names is found out
 
     @property
     def is_pair(self) -> bool:
         """Whether there are two visits."""
         return self.followup is not None
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """Names of the labels that it has."""
+        return tuple(name for name in ("all_baseline", "all_followup", "new") if getattr(self, name) is not None)
+
+    @cached_property
+    def brain_box(self) -> BrainBox:
+        """The brain's bounding box; the whole volume where the mask is empty."""
+        return box_of(self.brain)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +75,30 @@ class Patch:
     all_baseline: np.ndarray | None = None  # int8
     all_followup: np.ndarray | None = None
     new: np.ndarray | None = None
+    place: Place | None = None  # None: nobody knows, as after a rotation
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    note: str = ""  # what synthesis put there, for a caption
 
     def with_(self, **changes: object) -> Patch:
         """The same patch with some fields replaced."""
         return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def box_of(mask: np.ndarray) -> BrainBox:
+    """The bounding box of a boolean (X, Y, Z) array; everything where it is empty."""
+    lines = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if not lines[0].size:
+        x, y, z = mask.shape
+        return BrainBox((0, 0, 0), (x, y, z))
+    (x0, x1), (y0, y1), (z0, z1) = ((int(line[0]), int(line[-1]) + 1) for line in lines)
+    return BrainBox((x0, y0, z0), (x1 - x0, y1 - y0, z1 - z0))
+
+
+def place_of(start: np.ndarray, size: Shape, box: BrainBox) -> Place:
+    """Where the box of `size` that begins at voxel `start` lies in the brain's box."""
+    x, y, z = ((float(s) - low) / n for s, low, n in zip(start, box.low, box.size, strict=True))
+    dx, dy, dz = (float(s) / n for s, n in zip(size, box.size, strict=True))
+    return Place((x, y, z), (dx, dy, dz))
 
 
 def foreground(case: Case) -> np.ndarray:
@@ -108,4 +159,6 @@ def cut(case: Case, centre: np.ndarray, size: Shape) -> Patch:
         all_baseline=target(case.all_baseline),
         all_followup=target(case.all_followup if case.is_pair else case.all_baseline),
         new=target(case.new),
+        place=place_of(np.asarray(centre) - np.asarray(size) // 2, size, case.brain_box),
+        spacing_mm=case.spacing_mm,
     )
