@@ -78,7 +78,7 @@ def test_every_import_is_declared(project_root):
     """A package that only another one brings can vanish with it."""
     project = tomllib.loads((project_root / "pyproject.toml").read_text())["project"]
     declared = {_normal(re.split(r"[\[<>=!~ ;]", d)[0]) for d in project["dependencies"]}
-    optional = {"submitit", "bids_validator_deno", "bidsschematools"}  # extras: imported where they are there
+    optional = {"submitit", "h5py", "bids_validator_deno", "bidsschematools"}  # extras: imported where they are there
     owners = importlib.metadata.packages_distributions()
     files = [*project_root.glob("bids_app/**/*.py"), *project_root.glob("coactseg_cli/**/*.py")]
     imported = {name for path in files for name in _imports(path)} - set(sys.stdlib_module_names) - {"bids_app", "coactseg_cli"} - optional
