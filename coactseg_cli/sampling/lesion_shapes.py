@@ -16,7 +16,7 @@ CONTRAST_LOG_SD = 0.4
 CONTRAST_RANGE = (0.4, 2.8)
 TEXTURE_SD = 0.25  # of the contrast, in a lesion that is painted over tissue with its own noise
 TEXTURE_SIGMA = 0.8  # voxels
-EDGE_SIGMA = (0.35, 0.7)  # voxels: half of the contrast at the border, a sixth one voxel outside
+EDGE_SIGMA = (0.35, 0.7)  # voxels: at 0.5, nine tenths of the contrast in a voxel at the border and a tenth in the one outside
 
 MADE_UP_SHARE = 0.15  # ellipsoids among the shapes, so that no shape is learnt by heart
 NEARBY = 0.12  # fraction of the brain's box within which a lesion of the library is likely to be taken
@@ -105,7 +105,7 @@ def made_up_texture(rng: np.random.Generator, mask: np.ndarray) -> Look:
     middle = CONTRAST_AT_1_VOXEL * mask.sum() ** CONTRAST_POWER
     contrast = np.clip(middle * np.exp(rng.normal(0.0, CONTRAST_LOG_SD)), *CONTRAST_RANGE)
     texture = ndimage.gaussian_filter(rng.standard_normal(mask.shape, np.float32), TEXTURE_SIGMA)
-    texture /= texture.std() + 1e-6
+    texture = (texture - texture[mask].mean()) / (texture.std() + 1e-6)  # so that the lesion's mean is the contrast
     excess = (contrast * (1.0 + TEXTURE_SD * texture)).astype(np.float32)
     return Look(mask, soften(mask, rng.uniform(*EDGE_SIGMA)), excess, real_texture=False)
 

@@ -9,6 +9,7 @@ FLUID_Z = (-1.6, -0.8)  # below the first there is cerebrospinal fluid, above th
 TISSUE_Z = (-0.8, 0.9)  # white matter and what is like it, to see what a lesion is brighter than, and to fill one in
 NEAR, FAR = 3, 9  # blocks of 2 voxels: edges of the boxes whose tissue fills a lesion in, where there is any near, else from farther away
 MARGIN = 16  # voxels around a lesion that are looked at to fill it in
+SOFT_SIGMA, LEAK = 0.8, 0.25  # voxels; share of that softness which reaches into a lesion that stays
 HALO = 2  # voxels around a lesion that are still a little bright
 
 
@@ -55,7 +56,7 @@ def erase(image: np.ndarray, amount: np.ndarray, lesions: np.ndarray, brain: np.
     Args:
         image: (X, Y, Z).
         amount: (X, Y, Z) 0 to 1, how far each voxel is replaced; the border is softened.
-        lesions: (X, Y, Z) bool, everything that is not normal tissue.
+        lesions: (X, Y, Z) bool, everything that is not normal tissue; what of it is not replaced wholly stays as it is.
         brain: (X, Y, Z) bool.
         roll: voxels by which the noise is moved, so that it is not the lesion's.
 
@@ -68,10 +69,18 @@ def erase(image: np.ndarray, amount: np.ndarray, lesions: np.ndarray, brain: np.
     tissue = inside & ~lesions[box] & (part > TISSUE_Z[0]) & (part < TISSUE_Z[1])
     mean = _fill(part, tissue)
     noise = np.roll(np.where(tissue, part - ndimage.uniform_filter(np.where(tissue, part, mean), 3), 0.0), roll, axis=(0, 1, 2))
-    soft = np.clip(ndimage.gaussian_filter(amount[box].astype(np.float32), 0.8), 0.0, 1.0) * inside
+    soft = _soften(amount[box].astype(np.float32), lesions[box]) * inside
     out = image.copy()
     out[box] = part + soft * (mean + noise - part)
     return out
+
+
+def _soften(amount: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+    """A soft border, but hardly into a lesion that stays: it would fade, and a small one vanish."""
+    smooth = np.clip(ndimage.gaussian_filter(amount, SOFT_SIGMA), 0.0, 1.0)
+    stays = lesions & (amount < 1.0)
+    softened: np.ndarray = np.where(stays, amount + LEAK * (smooth - amount), smooth)
+    return softened
 
 
 def _fill(image: np.ndarray, tissue: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from coactseg_cli.sampling.patches import Patch
 
 SHARE = 0.35  # of the labelled lesions
 MOST = 8  # of them in a patch
-LARGEST_WHOLE = 2500  # voxels: a larger lesion loses its rim, never all of itself, which could not be filled in well
+LARGEST_WHOLE = 2500  # voxels: a larger lesion loses its rim, not all of itself, which could not be filled in well
 RIM = (0.25, 0.6)  # of the lesion's greatest depth
 DIMMED = (0.2, 0.6)  # of a faded lesion's contrast
 
@@ -59,15 +59,15 @@ def _draw_retouch(rng: np.random.Generator, box: tuple[slice, ...], lesion: np.n
         fate = PART_OF[fate]
     depth, dimmed = rng.uniform(*RIM), rng.uniform(*DIMMED)
     kept = core(lesion, depth) if fate in WHOLE_OF else np.zeros_like(lesion)
-    if np.array_equal(kept, lesion):  # too thin to have a rim
+    if fate in WHOLE_OF and not kept.any():  # too thin to have a core
         return Retouch(box, lesion, np.zeros_like(lesion), 0.0, WHOLE_OF[fate])
     return Retouch(box, lesion, kept, dimmed if fate is Fate.FADED else 0.0, fate)
 
 
 def core(lesion: np.ndarray, depth: float) -> np.ndarray:
-    """What lies deeper than a share of the lesion's greatest depth: (x, y, z) bool, never empty."""
+    """What lies deeper than a share of the lesion's greatest depth, and than one voxel: (x, y, z) bool, may be empty."""
     inside = ndimage.distance_transform_edt(np.pad(lesion, 1))[1:-1, 1:-1, 1:-1]
-    kept: np.ndarray = inside > depth * inside.max()
+    kept: np.ndarray = inside > max(depth * inside.max(), 1.0)
     return kept
 
 

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from coactseg_cli.sampling.painting import erase, grow, level_of, overlap, paint
+from tests.coactseg_cli.sampling.conftest import ball
+
+FULL = np.ones((4, 5, 6), np.float32)
+
+
+def test_overlap_by_hand():
+    into, out_of = overlap((10, 12, 14), np.array([-2, 3, 11]), (5, 5, 5))
+    assert into == (slice(0, 3), slice(3, 8), slice(11, 14))
+    assert out_of == (slice(2, 5), slice(0, 5), slice(0, 3))
+
+
+@pytest.mark.parametrize("corner", [(-9, 0, 0), (0, 12, 0), (30, 30, 30)])
+def test_boxes_that_do_not_meet_have_nothing_in_common(corner):
+    into, out_of = overlap((10, 12, 14), np.array(corner), (5, 5, 5))
+    assert np.zeros((10, 12, 14))[into].size == 0
+    assert np.zeros((5, 5, 5))[out_of].size == 0
+
+
+def test_paint_adds_the_excess_where_the_weights_say():
+    image, weights = np.full((4, 5, 6), 0.25, np.float32), FULL * 0.5
+    where = paint(image, FULL > 0, weights, FULL * 2.0, real_texture=False)
+    assert where.all()
+    np.testing.assert_allclose(image, 0.25 + 0.5 * 2.0)
+
+
+def test_real_texture_replaces_the_tissues_own():
+    rng = np.random.default_rng(0)
+    image = rng.normal(0.0, 0.2, (9, 10, 11)).astype(np.float32)
+    level = level_of(image, np.ones(image.shape, bool))
+    paint(image, np.ones(image.shape, bool), np.ones(image.shape), np.full(image.shape, 2.0), real_texture=True)
+    np.testing.assert_allclose(image, level + 2.0, atol=1e-6)
+
+
+def test_paint_stops_at_fluid_and_at_the_brain():
+    image, brain = np.zeros((4, 5, 6), np.float32), FULL > 0
+    image[0], brain[3] = -2.5, False
+    where = paint(image, brain, FULL, FULL * 2.0, real_texture=False)
+    assert (image[0] == -2.5).all()
+    assert (image[3] == 0.0).all()
+    assert (image[1:3] == 2.0).all()
+    assert np.array_equal(where.any(axis=(1, 2)), [False, True, True, False])
+
+
+def test_paint_darkens_nothing():
+    image = np.full((4, 5, 6), 3.0, np.float32)
+    paint(image, FULL > 0, FULL, FULL * 1.0, real_texture=True)
+    assert (image == 3.0).all()
+
+
+def test_paint_takes_an_empty_part():
+    assert paint(np.zeros((0, 3, 3)), np.zeros((0, 3, 3), bool), np.zeros((0, 3, 3)), np.zeros((0, 3, 3)), real_texture=True).size == 0
+
+
+def test_level_is_that_of_tissue_and_the_mean_where_there_is_none():
+    assert level_of(np.array([-3.0, 0.1, 0.2, 0.3, 4.0]), np.ones(5, bool)) == pytest.approx(0.2)
+    assert level_of(np.array([-3.0, 4.0]), np.ones(2, bool)) == 0.0
+
+
+def test_grow_is_the_dilation_by_face_neighbours():
+    assert grow(ball((5, 6, 7), 0, (12, 14, 16))).sum() == 7
+    assert np.array_equal(grow(ball((5, 6, 7), 0, (12, 14, 16)), 2), np.abs(np.indices((12, 14, 16)).T - (5, 6, 7)).sum(-1).T <= 2)
+    assert grow(ball((0, 0, 0), 0, (3, 3, 3))).sum() == 4
+
+
+@pytest.fixture
+def lesion(single):
+    return single.all_baseline == 1
+
+
+def erased(single, amount, lesions, image=None):
+    return erase(single.baseline if image is None else image, amount.astype(np.float32), lesions, single.brain, (3, -5, 7))
+
+
+def test_an_erased_lesion_looks_like_the_tissue_around(single, lesion):
+    out = erased(single, grow(lesion, 2), grow(lesion))
+    assert np.abs(out[lesion]).mean() < 0.3
+    assert 0.05 < out[lesion].std() < 0.3
+
+
+def test_tissue_fills_in_at_its_own_level(single, lesion):
+    """Tissue is 0.6 in the right half and -0.4 in the left: each half of the lesion takes its side's."""
+    image = np.where(lesion, 3.0, np.where(np.arange(30)[:, None, None] > 15, 0.6, -0.4)).astype(np.float32)
+    out = erased(single, grow(lesion, 2), grow(lesion), image)
+    assert out[17, 18, 21] > 0.2
+    assert out[13, 18, 21] < 0.0
+
+
+def test_erasing_leaves_the_rest_alone(single, lesion):
+    out = erased(single, grow(lesion, 2), grow(lesion))
+    assert np.array_equal(out[~ball((15, 18, 21), 10)], single.baseline[~ball((15, 18, 21), 10)])
+    assert not out[~single.brain].any()
+    assert out is not single.baseline
+
+
+def test_half_an_amount_leaves_half_a_lesion(single, lesion):
+    out = erased(single, grow(lesion, 2) * 0.5, grow(lesion))
+    assert out[15, 18, 21] == pytest.approx(1.5, abs=0.4)
+
+
+def test_nothing_to_erase_changes_nothing(single, lesion):
+    assert np.array_equal(erased(single, np.zeros(lesion.shape), lesion), single.baseline)
+
+
+def test_without_tissue_the_brains_mean_fills_in(single, lesion):
+    out = erased(single, np.ones(lesion.shape), np.ones(lesion.shape, bool))
+    assert np.abs(out).max() < 1e-5
