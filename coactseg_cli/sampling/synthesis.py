@@ -68,8 +68,7 @@ def make_pair(patch: Patch, library: Library, rng: np.random.Generator) -> Patch
     images = take_out(patch, retouches, decoys, rolls=rng.integers(-12, 13, (2, 3)))
     for retouch in retouches:
         unlearn(targets, retouch, images)
-    for lesion in lesions:
-        put(lesion, images, targets, patch.brain)
+    seen = [lesion for lesion in lesions if put(lesion, images, targets, patch.brain)]
     targets[2][~patch.brain] = 0
     return patch.with_(
         baseline=images[0],
@@ -78,7 +77,7 @@ def make_pair(patch: Patch, library: Library, rng: np.random.Generator) -> Patch
         all_baseline=targets[0],
         all_followup=targets[1],
         new=targets[2],
-        note=describe([*(r.fate for r in retouches), *(le.fate for le in lesions)]),
+        note=describe([*(r.fate for r in retouches), *(le.fate for le in seen)]),
     )
 
 
@@ -157,15 +156,16 @@ def _draw_decoys(
     return (decoy, None) if rng.random() < 0.5 else (None, decoy)
 
 
-def put(lesion: PaintedLesion, images: Sequence[np.ndarray], targets: Targets, brain: np.ndarray) -> None:
-    """Paint a lesion at the visits that show it and write it into the targets; images and targets are changed in place."""
+def put(lesion: PaintedLesion, images: Sequence[np.ndarray], targets: Targets, brain: np.ndarray) -> bool:
+    """Paint a lesion at the visits that show it and write it into the targets; images and targets are changed in place.
+
+    Returns: whether there is anything to be seen of it.
+    """
     into, out_of = overlap(brain.shape, lesion.centre - middle(lesion.look.mask), lesion.look.mask.shape)
-    masks = []
-    for image, look in zip(images, lesion.looks, strict=True):
-        mask = np.zeros(brain[into].shape, bool)
-        if look is not None:
-            weights, excess = look.weights[out_of], look.excess[out_of]
-            mask = look.mask[out_of] & paint(image[into], brain[into], weights, excess, real_texture=look.real_texture)
-        masks.append(mask)
+    before, after = (
+        np.zeros(brain[into].shape, bool) if look is None else paint(image[into], brain[into], look.part(out_of))
+        for image, look in zip(images, lesion.looks, strict=True)
+    )
     brighter = is_brighter(images[0][into], images[1][into])
-    teach((targets[0][into], targets[1][into], targets[2][into]), lesion.fate, masks[0], masks[1], brighter)
+    teach((targets[0][into], targets[1][into], targets[2][into]), lesion.fate, before, after, brighter)
+    return bool(before.any() or after.any())

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from coactseg_cli.sampling.lesion_shapes import Look
 from coactseg_cli.sampling.painting import erase, grow, level_of, overlap, paint
 from tests.coactseg_cli.sampling.conftest import ball
 
@@ -20,10 +21,14 @@ def test_boxes_that_do_not_meet_have_nothing_in_common(corner):
     assert np.zeros((5, 5, 5))[out_of].size == 0
 
 
+def look(excess, weights=1.0, shape=(4, 5, 6), *, real_texture=False):
+    full = np.ones(shape, np.float32)
+    return Look(full > 0, full * weights, full * excess, real_texture)
+
+
 def test_paint_adds_the_excess_where_the_weights_say():
-    image, weights = np.full((4, 5, 6), 0.25, np.float32), FULL * 0.5
-    where = paint(image, FULL > 0, weights, FULL * 2.0, real_texture=False)
-    assert where.all()
+    image = np.full((4, 5, 6), 0.25, np.float32)
+    assert paint(image, FULL > 0, look(2.0, 0.5)).all()
     np.testing.assert_allclose(image, 0.25 + 0.5 * 2.0)
 
 
@@ -31,28 +36,37 @@ def test_real_texture_replaces_the_tissues_own():
     rng = np.random.default_rng(0)
     image = rng.normal(0.0, 0.2, (9, 10, 11)).astype(np.float32)
     level = level_of(image, np.ones(image.shape, bool))
-    paint(image, np.ones(image.shape, bool), np.ones(image.shape), np.full(image.shape, 2.0), real_texture=True)
+    paint(image, np.ones(image.shape, bool), look(2.0, shape=image.shape, real_texture=True))
     np.testing.assert_allclose(image, level + 2.0, atol=1e-6)
 
 
 def test_paint_stops_at_fluid_and_at_the_brain():
     image, brain = np.zeros((4, 5, 6), np.float32), FULL > 0
     image[0], brain[3] = -2.5, False
-    where = paint(image, brain, FULL, FULL * 2.0, real_texture=False)
+    mask = paint(image, brain, look(2.0))
     assert (image[0] == -2.5).all()
     assert (image[3] == 0.0).all()
     assert (image[1:3] == 2.0).all()
-    assert np.array_equal(where.any(axis=(1, 2)), [False, True, True, False])
+    assert np.array_equal(mask.any(axis=(1, 2)), [False, True, True, False])
 
 
 def test_paint_darkens_nothing():
-    image = np.full((4, 5, 6), 3.0, np.float32)
-    paint(image, FULL > 0, FULL, FULL * 1.0, real_texture=True)
-    assert (image == 3.0).all()
+    image = np.zeros((4, 5, 6), np.float32)
+    image[0] = 3.0
+    paint(image, FULL > 0, look(1.0, real_texture=True))
+    assert (image[0] == 3.0).all()
+    assert (image[1:] == 1.0).all()
+
+
+@pytest.mark.parametrize(("excess", "seen"), [(0.25, False), (0.35, True)])
+def test_a_lesion_that_would_not_stand_out_is_not_painted(excess, seen):
+    image = np.zeros((4, 5, 6), np.float32)
+    assert paint(image, FULL > 0, look(excess)).any() == seen
+    assert image.any() == seen
 
 
 def test_paint_takes_an_empty_part():
-    assert paint(np.zeros((0, 3, 3)), np.zeros((0, 3, 3), bool), np.zeros((0, 3, 3)), np.zeros((0, 3, 3)), real_texture=True).size == 0
+    assert paint(np.zeros((0, 3, 3)), np.zeros((0, 3, 3), bool), look(1.0, shape=(0, 3, 3))).size == 0
 
 
 def test_level_is_that_of_tissue_and_the_mean_where_there_is_none():
