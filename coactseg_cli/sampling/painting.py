@@ -10,6 +10,7 @@ from coactseg_cli.sampling.lesion_shapes import Look
 FLUID_Z = (-1.6, -0.8)  # below the first there is cerebrospinal fluid, above the second none; lesions stop there
 TISSUE_Z = (-0.8, 0.9)  # white matter and what is like it, to see what a lesion is brighter than, and to fill one in
 VISIBLE_Z = 0.3  # mean lift of a lesion that counts: 95 % of the real ones stand out by more
+ROOM = 0.8  # share of a lesion's shape that must be tissue: one may lean on a ventricle, not cross sulci
 NEAR, FAR = 3, 9  # blocks of 2 voxels: edges of the boxes whose tissue fills a lesion in, where there is any near, else from farther away
 MARGIN = 16  # voxels around a lesion that are looked at to fill it in
 SOFT_SIGMA, LEAK = 0.8, 0.25  # voxels; share of that softness which reaches into a lesion that stays
@@ -28,7 +29,7 @@ def overlap(shape: tuple[int, ...], corner: np.ndarray, size: tuple[int, ...]) -
 def paint(image: np.ndarray, brain: np.ndarray, look: Look) -> np.ndarray:
     """Lift the intensity of a part of an image (changed in place) to a lesion's; fluid and what is brighter already stay as they are.
 
-    A lesion that would be lost in the tissue there is not painted at all.
+    A lesion that has no room there, or would be lost in the tissue, is not painted at all.
 
     Args:
         image: (x, y, z), the part of the patch that the lesion's box covers.
@@ -43,7 +44,7 @@ def paint(image: np.ndarray, brain: np.ndarray, look: Look) -> np.ndarray:
     under = level_of(image, brain) if look.real_texture else image
     lift = look.weights * solid * np.maximum(under + look.excess - image, 0.0)
     mask: np.ndarray = look.mask & (solid >= 0.5)
-    if not mask.any() or lift[mask].mean() < VISIBLE_Z:
+    if mask.sum() <= ROOM * look.mask.sum() or lift[mask].mean() < VISIBLE_Z:
         return np.zeros(image.shape, bool)
     image += lift
     return mask

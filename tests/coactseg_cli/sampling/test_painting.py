@@ -41,13 +41,22 @@ def test_real_texture_replaces_the_tissues_own():
 
 
 def test_paint_stops_at_fluid_and_at_the_brain():
-    image, brain = np.zeros((4, 5, 6), np.float32), FULL > 0
-    image[0], brain[3] = -2.5, False
-    mask = paint(image, brain, look(2.0))
+    image, brain = np.zeros((12, 5, 6), np.float32), np.ones((12, 5, 6), bool)
+    image[0], brain[11] = -2.5, False
+    mask = paint(image, brain, look(2.0, shape=(12, 5, 6)))
     assert (image[0] == -2.5).all()
-    assert (image[3] == 0.0).all()
-    assert (image[1:3] == 2.0).all()
-    assert np.array_equal(mask.any(axis=(1, 2)), [False, True, True, False])
+    assert (image[11] == 0.0).all()
+    assert (image[1:11] == 2.0).all()
+    assert np.array_equal(mask.all(axis=(1, 2)), [False] + [True] * 10 + [False])
+
+
+@pytest.mark.parametrize(("fluid", "seen"), [(2, False), (1, True)])
+def test_a_lesion_needs_room(fluid, seen):
+    """Of ten planes of its shape, eight or fewer being tissue are too few."""
+    image = np.zeros((10, 5, 6), np.float32)
+    image[:fluid] = -2.5
+    assert paint(image, np.ones(image.shape, bool), look(2.0, shape=image.shape)).any() == seen
+    assert (image[5] > 0).all() == seen
 
 
 def test_paint_darkens_nothing():
