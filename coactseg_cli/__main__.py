@@ -23,6 +23,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.MissingWeights, 66),
     (bids.NoInput, 66),
     (bids.CannotCreate, 73),
+    (errors.Stopped, 75),
     (bids.BidsAppError, 1),
     (ConnectionError, 75),
     (TimeoutError, 75),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +61,13 @@ def train(
     out_dir: t.TrainOut,
     *,
     preset: t.PresetName = t.Preset.CPU,
+    ablation: t.AblationName = None,
+    fold: t.Fold = None,
+    validation: t.ValidationLabels = None,
+    validation_prepared: t.ValidationPrepared = None,
     exclude: t.Exclude = None,
+    derive_new: t.DeriveNew = False,
+    cache_dir: t.CacheDir = None,
     patch_size: t.TrainPatch = None,
     pairs_per_batch: t.PairsPerBatch = None,
     singles_per_batch: t.SinglesPerBatch = None,
@@ -80,17 +87,25 @@ def train(
     relation_from: t.RelationFrom = None,
     null_new_on_singles: t.NullNew = None,
     clip_norm: t.ClipNorm = None,
+    ema_decay: t.EmaDecay = None,
     iterations: t.Iterations = None,
+    init: t.Init = None,
+    validate_every: t.ValidateEvery = None,
     checkpoint_every: t.CheckpointEvery = None,
     resume: t.Resume = False,
+    force: t.Force = False,
+    preview: t.Preview = False,
     name: t.ModelTitle = None,
     precision: t.TrainPrecision = None,
+    compile_network: t.Compile = False,
+    reproducible: t.Reproducible = False,
+    workers: t.Workers = None,
     device: o.Device = "auto",
     nprocs: o.Nprocs = None,
     _config_file: o.ConfigFile = None,
 ) -> None:
     """Train a model."""
-    threads, _ = values.cpus(nprocs, None)
+    threads = values.cpus_of_this_process(nprocs)
     chosen = {
         "patch_size": None if patch_size is None else values.triple(patch_size, "--patch-size"),
         "pairs_per_batch": pairs_per_batch,
@@ -111,7 +126,9 @@ def train(
         "relation_from": relation_from,
         "null_new_on_singles": null_new_on_singles,
         "clip_norm": clip_norm,
+        "ema_decay": ema_decay,
         "iterations": iterations,
+        "validate_every": validate_every,
         "checkpoint_every": checkpoint_every,
         "name": name,
         "precision": precision,
@@ -120,10 +137,21 @@ def train(
         prepared=tuple(values.existing(path, "PREPARED") for path in prepared),
         out_dir=out_dir,
         exclude=values.labels(exclude, "sub-", "--exclude"),
+        validation=values.labels(validation, "sub-", "--validation"),
+        validation_prepared=tuple(values.existing(path, "--validation-prepared") for path in validation_prepared or ()),
+        fold=values.fold(fold),
+        derive_new=derive_new,
+        cache_dir=cache_dir,
+        init=init,
         resume=resume,
+        force=force,
+        preview=preview,
+        compile=compile_network,
+        reproducible=reproducible,
+        workers=workers,
         device=values.device(device),
         threads=threads,
-        **t.recipe(preset, chosen),
+        **t.recipe(preset, chosen, ablation),
     )
     from coactseg_cli.participant import set_threads
 
@@ -131,7 +159,9 @@ def train(
     from coactseg_cli.logs import to_stderr
     from coactseg_cli.train import train as run_training
 
-    print(f"Model: {run_training(config, to_stderr)}\n{RESEARCH}")
+    written = run_training(config, to_stderr)
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"{'Sheet' if preview else 'Model'}: {written}\n{RESEARCH}")
 
 
 @app.command(help=f"Compare predicted lesion masks with reference masks. {RESEARCH}")

@@ -177,32 +177,75 @@ class EvaluateConfig:
 class TrainConfig:
     """The training recipe; the defaults are for a few cores, --preset paper is Wu et al. 2023."""
 
+    # data
     prepared: tuple[Path, ...]  # prepared data sets (coactseg prep -d labels=...)
     out_dir: Path
-    iterations: int = 2500
+    exclude: tuple[str, ...] = ()  # participants left out: a test set that training never reads
+    validation: tuple[str, ...] = ()  # participants to validate on
+    validation_prepared: tuple[Path, ...] = ()  # prepared data sets to validate on
+    fold: tuple[int, int] | None = None  # (k, n): part k of n, by patient, is validated on
+    derive_new: bool = False  # where both visits of a pair have all-lesion labels and the pair has none of its own, derive one
+    cache_dir: Path | None = None  # where volumes lie as the training reads them; None: OUT/cache
+    # samples
     patch_size: tuple[int, int, int] = (64, 64, 64)  # voxels, multiples of 16
     pairs_per_batch: int = 2  # samples with two time points
     singles_per_batch: int = 2  # samples with one time point
     synthetic_share: float = 0.7  # share of pair samples with lesions painted into real scans (0 in the paper)
     lesion_shapes: Path | None = None  # folder of lesion masks whose shapes are painted too; None: those of the labels
     null_new_on_singles: bool = True  # teach that (x, x, 0) has no new lesion (False in the paper)
+    lesion_share: float = 0.6  # of patches centred on a lesion where a case has one; others lie anywhere in the brain (1 in the paper)
+    max_shift: int = 10  # voxels by which a patch centred on a lesion voxel is shifted
+    augment_strength: float = 1.0  # of what each visit's own acquisition changes; 0: flips and rotations only, as in the paper
+    seed: int = 1337
+    # network and loss
+    base_filters: int = 16
+    dropout: float = 0.0  # 0.5 in the paper
     learning_rate: float = 2e-3
     schedule: str = "cosine"  # cosine (with warm-up) or constant
     cross_entropy_weight: float = 1.0  # 0 in the paper
     new_weight: float = 1.0  # lambda1 of Eq. 4
     relation_weight: float = 1.0  # lambda2 of Eq. 4
     relation_from: int | None = None  # iteration from which lambda2 counts; None: half of the iterations ("stage by stage")
-    base_filters: int = 16
-    dropout: float = 0.0  # 0.5 in the paper
-    lesion_share: float = 0.6  # of patches centred on a lesion where a case has one; others lie anywhere in the brain (1 in the paper)
-    max_shift: int = 10  # voxels by which a patch centred on a lesion voxel is shifted
-    augment_strength: float = 1.0  # of the intensity changes drawn per visit; 0: flips and rotations only, as in the paper
-    seed: int = 1337
     clip_norm: float = 5.0  # gradients longer than this are shortened; 0: never (the paper)
-    name: str = "coactseg"  # written into the model file
+    ema_decay: float = 0.99  # of the average of the weights that is validated and shipped; 0: the weights themselves (the paper)
+    # running
+    iterations: int = 2500
+    init: str | None = None  # model whose weights are the start: a packaged name or a file
+    validate_every: int | None = None  # iterations between validations; None: a tenth of all
     checkpoint_every: int = 200
     resume: bool = False
-    exclude: tuple[str, ...] = ()  # participants left out (leave-one-out)
+    force: bool = False  # begin anew in an OUT that holds a training
+    preview: bool = False  # write OUT/preview.png, what the network would see, and stop
+    name: str = "coactseg"  # written into the model file
     precision: Precision = Precision.AUTO
+    compile: bool = False  # torch.compile
+    reproducible: bool = False  # fp32 and deterministic kernels: a resumed run ends with the same bits
+    workers: int | None = None  # threads that draw samples; None: one for each processor that the network leaves, one at least
     device: str = "auto"
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises: InvalidConfig where a value is out of range or choices do not go together."""
+        if any(p < 16 or p % 16 for p in self.patch_size):
+            msg = f"--patch-size must be multiples of 16 (the network halves four times); got {self.patch_size}"
+            raise InvalidConfig(msg)
+        if self.pairs_per_batch + self.singles_per_batch < 1:
+            msg = "--pairs-per-batch and --singles-per-batch are both 0: there is nothing to learn from."
+            raise InvalidConfig(msg)
+        if self.fold is not None and (self.validation or self.validation_prepared):
+            msg = "--fold chooses the participants to validate on; leave out --validation, or leave out --fold."
+            raise InvalidConfig(msg)
+        if both := sorted(set(self.validation) & set(self.exclude)):
+            msg = f"sub-{both[0]} is named by --validation and by --exclude: a patient is on one side only. Take it out of one."
+            raise InvalidConfig(msg)
+        if not 0.0 <= self.ema_decay < 1.0:
+            msg = f"--ema-decay must lie between 0 and 1, 1 excluded; got {self.ema_decay}"
+            raise InvalidConfig(msg)
+        if self.reproducible and self.precision is Precision.BF16:
+            msg = "--reproducible means fp32; it does not go with --precision bf16."
+            raise InvalidConfig(msg)
+
+    @property
+    def relation_start(self) -> int:
+        """First iteration at which lambda2 counts: 'stage by stage' (Eq. 4)."""
+        return self.iterations // 2 if self.relation_from is None else self.relation_from

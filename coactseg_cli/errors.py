@@ -41,3 +41,7 @@ class OutOfMemory(CoactSegError):
 
 class UnknownLevel(CoactSegError):
     """An analysis level that is neither participant nor group (exit code 17)."""
+
+
+class Stopped(CoactSegError):
+    """A signal stopped the work at a place from which it can go on (exit code 75)."""

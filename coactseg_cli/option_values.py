@@ -137,6 +137,26 @@ def cpus(nprocs: int | None, omp_threads: int | None) -> tuple[int, int]:
     return total, each
 
 
+def cpus_of_this_process(nprocs: int | None) -> int:
+    """CPUs of one of the processes that torchrun started on this machine: its share of the total, one at least."""
+    total, _ = cpus(nprocs, 1)
+    return max(1, total // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def fold(value: str | None) -> tuple[int, int] | None:
+    """'2/5' -> (2, 5); None stays None.
+
+    Raises: InvalidConfig for other text, and where K is not between 1 and N or N is below 2.
+    """
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", value.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
+        msg = f"--fold takes K/N, part K of N with K from 1 to N and N at least 2; got {value!r}"
+        raise InvalidConfig(msg)
+    return int(match[1]), int(match[2])
+
+
 def existing(path: Path, option: str) -> Path:
     """The path.
 

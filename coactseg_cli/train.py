@@ -1,257 +1,165 @@
 """Train the network on prepared pairs and single scans: read from top to bottom.
 
-    prepared data sets -> cases in memory -> batch of an iteration -> heads -> loss terms -> checkpoint
+    prepared data sets -> cases -> training and validation sides -> batch of an iteration -> heads -> loss terms -> checkpoint
 
-Writes OUT/checkpoint.pt (to resume), OUT/losses.tsv, OUT/config.json and, at the end, OUT/model.safetensors.
+One process, or several that torchrun starts: they share each batch and end with the same weights. OUT is written by the first.
 Reference: Wu et al. 2023; docs/training.md says where the defaults differ.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
-from bids_app.dataset import read_prepared
-from bids_app.files import write_bytes
+from coactseg_cli import training_state
 from coactseg_cli.config import TrainConfig
-from coactseg_cli.errors import InvalidConfig, MissingWeights, WrongWeights
-from coactseg_cli.network.checkpoint import CheckpointInfo, save_model
-from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations
-from coactseg_cli.network.inputs import stack
-from coactseg_cli.network.losses import LossTerms, coactseg_loss
-from coactseg_cli.network.model import VNet
-from coactseg_cli.sampling.batches import Batch, Pool, draw_batch, make_pool
-from coactseg_cli.sampling.loading import common_spacing, load_cases, load_masks
-from coactseg_cli.sampling.patches import Case
-from coactseg_cli.sampling.synthesis import Shape, shapes_of
-from coactseg_cli.targets import Targets
+from coactseg_cli.errors import InvalidConfig
+from coactseg_cli.network.checkpoint import save_model
+from coactseg_cli.network.device import keep_large_allocations
+from coactseg_cli.network.ranks import Ranks, join, leave
+from coactseg_cli.sampling.batches import places, stream
+from coactseg_cli.stopping import StopFlag, stop_signals
+from coactseg_cli.training_card import describe, write_card
+from coactseg_cli.training_data import Data, preview, read_data
+from coactseg_cli.training_files import Notebook, clean_up
+from coactseg_cli.training_state import CHECKPOINT, State, keep_best
+from coactseg_cli.training_step import learning_rate, step
+from coactseg_cli.training_view import View
+from coactseg_cli.validation import Row, summary_score, validate
 
-WARM_UP = 100  # iterations
-# between a run and its resumption
-MAY_CHANGE = {"resume", "name", "iterations", "out_dir", "prepared", "device", "threads", "checkpoint_every", "lesion_shapes"}
-
-
-@dataclass(slots=True)
-class State:
-    """What changes during training."""
-
-    network: VNet
-    optimiser: torch.optim.Optimizer
-    iteration: int = 0  # done so far
+MODEL = "model.safetensors"
+Log = Callable[[str], None]
 
 
-def train(config: TrainConfig, log: Callable[[str], None]) -> Path:
-    """Run the training to its last iteration and write the model. Returns: the model file.
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What a training works with; only `state` changes."""
 
-    Raises: InvalidConfig (no labelled data, other settings than the run that is resumed), GridMismatch, UnreadableImage.
+    config: TrainConfig
+    ranks: Ranks
+    data: Data
+    state: State
+    log: Log
+
+
+def train(config: TrainConfig, log: Log) -> Path:
+    """Run the training to its last iteration and write the model. Returns: the model file, or the sheet of --preview.
+
+    Raises: InvalidConfig (no labelled data, a patient on both sides, other settings than the run that is resumed, OUT in use),
+        GridMismatch, UnreadableImage, MissingWeights, WrongWeights; Stopped after a signal, when the checkpoint is written.
     """
+    ranks = join(config.device)
+    try:
+        return _train(replace(config, device=str(ranks.device)), ranks, log if ranks.leads else _silent)
+    finally:
+        leave()
+
+
+def _silent(_: str) -> None:
+    """Only the first process speaks."""
+
+
+def _train(config: TrainConfig, ranks: Ranks, log: Log) -> Path:
+    require_free(config)
+    prepare_machine(config)
+    where = places(config, ranks.rank, ranks.world)
+    data = read_data(config, ranks, log)
+    if ranks.leads and (config.preview or not config.resume):
+        sheet = preview(data.pool, config)
+    if config.preview:
+        return sheet if ranks.leads else config.out_dir
+    if ranks.leads:
+        clean_up(config.out_dir)
+    state = training_state.start(config, ranks)
+    if config.resume:
+        training_state.resume(state, config)
+        log(f"resumed at iteration {state.iteration}")
+    run = Run(config, ranks, data, state, log)
+    with stop_signals() as stop:
+        iterate(run, where, stop)
+    if ranks.leads:
+        finish(run)
+    ranks.wait()
+    return config.out_dir / MODEL
+
+
+def require_free(config: TrainConfig) -> None:
+    """Raises: InvalidConfig where OUT holds a training that would be lost."""
+    path = config.out_dir / CHECKPOINT
+    if path.exists() and not (config.resume or config.force or config.preview):
+        msg = f"{path}: OUT holds a training already. Go on with --resume, begin it anew with --force, or choose another OUT."
+        raise InvalidConfig(msg)
+
+
+def prepare_machine(config: TrainConfig) -> None:
+    """Threads, memory and kernels of this process."""
     torch.set_num_threads(config.threads)
     keep_large_allocations()
-    cases = read_cases(config, log)
-    spacing_mm = common_spacing(cases)
-    pool = make_pool(cases, read_shapes(cases, config), config)
-    config.out_dir.mkdir(parents=True, exist_ok=True)
-    state = start(config)
-    if config.resume:
-        resume(state, config, log)
-    write_bytes(config.out_dir / "config.json", json.dumps(asdict(config), indent=2, default=str).encode())
-    run(state, pool, config, log)
-    path = config.out_dir / "model.safetensors"
-    save_model(state.network, describe(cases, spacing_mm, config), path)
-    log(f"model written to {path}")
-    return path
+    torch.backends.cudnn.benchmark = not config.reproducible
+    torch.backends.cudnn.deterministic = config.reproducible
 
 
-def read_cases(config: TrainConfig, log: Callable[[str], None]) -> list[Case]:
-    """Load every prepared participant that is not excluded."""
-    cases: list[Case] = []
-    for root in config.prepared:
-        for timeline in read_prepared(root).timelines:
-            if timeline.subject not in config.exclude:
-                cases += load_cases(timeline)
-    if not cases:
-        folders = ", ".join(map(str, config.prepared))
-        msg = f"no prepared participant in {folders}. Run coactseg prep BIDS OUT participant -d labels=PATH first."
-        raise InvalidConfig(msg)
-    pairs, singles = count_labelled(cases)
-    log(f"{len(cases)} cases: {pairs} labelled pairs, {singles} labelled single scans")
-    return cases
+def iterate(run: Run, where: range, stop: StopFlag) -> None:
+    """Work until the last iteration; the next batches are drawn while the network works on this one.
 
-
-def count_labelled(cases: list[Case]) -> tuple[int, int]:
-    """Real pairs and real single scans that carry a label."""
-    pairs = sum(c.is_pair and any(y is not None for y in (c.new, c.all_baseline, c.all_followup)) for c in cases)
-    singles = sum(not c.is_pair and c.all_baseline is not None for c in cases)
-    return pairs, singles
-
-
-def read_shapes(cases: list[Case], config: TrainConfig) -> list[Shape]:
-    """Lesion shapes for synthesis: those of the labels and of --lesion-shapes."""
-    if config.synthetic_share == 0:
-        return []
-    masks = [y == 1 for c in cases for y in (c.all_baseline, c.new) if y is not None]
-    if config.lesion_shapes is not None:
-        masks += load_masks(config.lesion_shapes)
-    return [shape for mask in masks for shape in shapes_of(mask)]
-
-
-def start(config: TrainConfig) -> State:
-    """A fresh network and optimiser; the same seed gives the same weights."""
-    torch.manual_seed(config.seed)
-    network = VNet(config.base_filters, dropout=config.dropout)
-    network.to(choose_device(config.device), memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return State(network, torch.optim.Adam(network.parameters(), lr=config.learning_rate))
-
-
-def run(state: State, pool: Pool, config: TrainConfig, log: Callable[[str], None]) -> None:
-    """Iterate; the next batch is drawn while the network works on this one."""
+    Raises: Stopped after a signal, when the checkpoint is written.
+    """
+    config, state, ranks = run.config, run.state, run.ranks
+    notes = Notebook(config, state.iteration) if ranks.leads else None
+    every = config.validate_every or max(config.iterations // 10, 1)
+    batches = stream(run.data.pool, config, state.iteration, where, config.workers or max(config.threads - 1, 1))
     state.network.train()
-    table = LossTable(config.out_dir / "losses.tsv", state.iteration)
-    console = Console(stderr=True)
-    with ThreadPoolExecutor(1) as drawer, Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=config.iterations, completed=state.iteration)
-        upcoming = drawer.submit(draw_batch, pool, config, state.iteration)
+    with closing(batches), View(config.iterations, state.iteration, shown=ranks.leads) as view:
         while state.iteration < config.iterations:
             begun = time.monotonic()
-            batch = upcoming.result()
-            upcoming = drawer.submit(draw_batch, pool, config, state.iteration + 1)
-            terms = step(state, batch, config)
+            rate = learning_rate(state.iteration, config)
+            terms = step(state, next(batches), config, ranks)
             state.iteration += 1
-            table.add(state.iteration, terms, time.monotonic() - begun)
-            bar.update(task, completed=state.iteration, description=f"loss {float(terms.total):.3f}")
-            if state.iteration % config.checkpoint_every == 0 or state.iteration == config.iterations:
-                save_checkpoint(state, config)
-                table.flush()
-                log(f"iteration {state.iteration} of {config.iterations}: {table.recent()}")
+            if state.average is not None:
+                state.average.update(state.network, state.iteration)
+            if notes is not None:
+                view.step(notes.add_losses(state.iteration, terms, rate, time.monotonic() - begun))
+            last = state.iteration == config.iterations
+            if run.data.split.validation and (last or state.iteration % every == 0):
+                check(run, notes, view)
+            stopped = ranks.any(stop.name is not None)
+            if notes is not None and (last or stopped or state.iteration % config.checkpoint_every == 0):
+                notes.flush()
+                training_state.save(state, config)
+                run.log(f"iteration {state.iteration} of {config.iterations}: {view.text()}")
+            if stopped:
+                ranks.wait()
+                stop.end(f"stopped after iteration {state.iteration}; the checkpoint is written. Go on with --resume.")
 
 
-def step(state: State, batch: Batch, config: TrainConfig) -> LossTerms:
-    """One update of the weights. Returns: the loss terms, detached."""
-    device = next(state.network.parameters()).device
-    dtype = choose_dtype(config.precision, device)
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(state.iteration, config)
-    x = stack(batch.baseline.to(device), batch.followup.to(device)).contiguous(memory_format=torch.channels_last_3d)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-        heads = state.network(x)
-    terms = coactseg_loss(
-        heads,
-        Targets(*(y.to(device) for y in batch.targets)),
-        batch.is_pair.to(device),
-        new_weight=config.new_weight,
-        relation_weight=config.relation_weight if state.iteration >= relation_start(config) else 0.0,
-        cross_entropy_weight=config.cross_entropy_weight,
-    )
-    state.optimiser.zero_grad(set_to_none=True)
-    terms.total.backward()  # type: ignore[no-untyped-call]
-    if config.clip_norm > 0:
-        torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
-    state.optimiser.step()
-    return LossTerms(*(t.detach() for t in terms))
+def check(run: Run, notes: Notebook | None, view: View) -> None:
+    """Validate, and keep the weights where they are the best so far."""
+    config, state = run.config, run.state
+    rows = validate(state.shipped, run.data.split.validation, config, run.ranks, state.iteration)
+    score = summary_score(rows)
+    better = keep_best(state, score)
+    if notes is None or state.best is None:
+        return
+    notes.add_validation(rows, score, state.iteration)
+    view.validated(rows, score, state.best.score, state.best.iteration)
+    run.log(f"validation at {state.iteration}: {view.validation}")
+    if better:
+        save_model(state.shipped, describe(run.data, config, state.iteration), config.out_dir / MODEL)
 
 
-def relation_start(config: TrainConfig) -> int:
-    """First iteration at which lambda2 counts: 'stage by stage' (Eq. 4)."""
-    return config.iterations // 2 if config.relation_from is None else config.relation_from
-
-
-def learning_rate(iteration: int, config: TrainConfig) -> float:
-    """Constant, or warm-up and a cosine to 1 % of the start."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    warm = min(1.0, (iteration + 1) / WARM_UP)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * min(iteration / config.iterations, 1.0)))
-    return config.learning_rate * warm * (0.01 + 0.99 * cosine)
-
-
-class LossTable:
-    """losses.tsv: one row per iteration, appended; rows after the resumed iteration are dropped first."""
-
-    def __init__(self, path: Path, iteration: int) -> None:
-        self.path = path
-        self.columns = ("iteration", *LossTerms._fields, "seconds")
-        self.rows: list[tuple[float, ...]] = []
-        self.last = ""
-        kept = []
-        if iteration and path.exists():
-            kept = [line for line in path.read_text().splitlines()[1:] if int(line.split("\t")[0]) <= iteration]
-        write_bytes(path, ("\n".join(["\t".join(self.columns), *kept]) + "\n").encode())
-
-    def add(self, iteration: int, terms: LossTerms, seconds: float) -> None:
-        """Remember one row."""
-        self.rows.append((iteration, *(float(t) for t in terms), seconds))
-
-    def flush(self) -> None:
-        """Append the remembered rows."""
-        with self.path.open("a") as file:
-            file.writelines(f"{row[0]:.0f}\t" + "\t".join(f"{v:.5g}" for v in row[1:]) + "\n" for row in self.rows)
-        n = len(self.rows)
-        means = [sum(row[i] for row in self.rows) / n for i in range(1, len(self.columns))] if n else []
-        self.last = ", ".join(f"{name} {value:.3f}" for name, value in zip(self.columns[1:], means, strict=False))
-        self.rows = []
-
-    def recent(self) -> str:
-        """Means since the last flush, as text."""
-        return self.last
-
-
-def save_checkpoint(state: State, config: TrainConfig) -> None:
-    """Weights, optimiser and iteration, written then renamed: a kill leaves the last good one."""
-    buffer = io.BytesIO()
-    content = {
-        "network": state.network.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "iteration": state.iteration,
-        "config": json.dumps(asdict(config), default=str),
-    }
-    torch.save(content, buffer)
-    write_bytes(config.out_dir / "checkpoint.pt", buffer.getvalue())
-
-
-def resume(state: State, config: TrainConfig, log: Callable[[str], None]) -> None:
-    """Continue from OUT/checkpoint.pt. Raises: MissingWeights, WrongWeights, InvalidConfig where the settings differ."""
-    path = config.out_dir / "checkpoint.pt"
-    if not path.exists():
-        msg = f"{path}: nothing to resume. Leave out --resume to start."
-        raise MissingWeights(msg)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        then = json.loads(content["config"])
-    except Exception as error:
-        msg = f"{path}: not a readable checkpoint ({error}). Start anew without --resume, or restore the file."
-        raise WrongWeights(msg) from error
-    now = json.loads(json.dumps(asdict(config), default=str))
-    changed = [f"{k}: {then.get(k)} then, {v} now" for k, v in now.items() if k not in MAY_CHANGE and k in then and then[k] != v]
-    if changed:
-        msg = f"{path}: the run to resume was made otherwise ({'; '.join(changed)}). Use its settings, or another OUT."
-        raise InvalidConfig(msg)
-    state.network.load_state_dict(content["network"])
-    state.optimiser.load_state_dict(content["optimiser"])
-    state.iteration = int(content["iteration"])
-    log(f"resumed at iteration {state.iteration}")
-
-
-def describe(cases: list[Case], spacing_mm: tuple[float, float, float], config: TrainConfig) -> CheckpointInfo:
-    """What the model file says of itself."""
-    pairs, singles = count_labelled(cases)
-    return CheckpointInfo(
-        name=config.name,
-        base_filters=config.base_filters,
-        patch_size=config.patch_size,
-        spacing_mm=spacing_mm,
-        normalisation="zscore",
-        n_pairs=pairs,
-        n_singles=singles,
-        training_data=tuple(sorted({c.name.split("_")[0] for c in cases})),
-        iterations=config.iterations,
-    )
+def finish(run: Run) -> None:
+    """The model file with the best weights, its card, and the page."""
+    config, state = run.config, run.state
+    chosen = state.iteration if state.best is None else state.best.iteration
+    rows: list[Row] = []
+    if state.best is not None:
+        state.shipped.load_state_dict(state.best.weights)
+        rows = validate(state.shipped, run.data.split.validation, config, run.ranks.alone, chosen)
+    save_model(state.shipped, describe(run.data, config, chosen), config.out_dir / MODEL)
+    write_card(run.data, config, chosen, rows)
+    run.log(f"model written to {config.out_dir / MODEL}")

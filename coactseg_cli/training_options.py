@@ -12,6 +12,7 @@ import typer
 
 from coactseg_cli.config import Precision, TrainConfig
 
+DATA = "Data"
 SAMPLES = "Samples"
 LOSS = "Network and loss"
 RUN = "Running"
@@ -46,6 +47,18 @@ class Convention(StrEnum):
     COACTSEG = "coactseg"
 
 
+class Ablation(StrEnum):
+    """The seven settings of Table 3 of Wu et al. 2023: which data, and when the relation loss counts."""
+
+    PAIRS = "pairs"
+    SINGLES = "singles"
+    BOTH = "both"
+    PAIRS_RELATION = "pairs-relation"
+    SINGLES_RELATION = "singles-relation"
+    BOTH_RELATION = "both-relation"
+    STAGED = "staged"  # CoactSeg
+
+
 # What the paper's recipe sets otherwise than TrainConfig's defaults (Wu et al. 2023, section 3, and the published code).
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     Preset.CPU: {},
@@ -68,6 +81,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "max_shift": 10,
         "augment_strength": 0.0,
         "clip_norm": 0.0,
+        "ema_decay": 0.0,
         "seed": 1337,
         "precision": Precision.FP32,
     },
@@ -76,9 +90,25 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 _DEFAULTS = {item.name: item.default for item in fields(TrainConfig)}
 
 
-def recipe(preset: Preset, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of TrainConfig: the preset's, then what the user chose (None: nothing)."""
-    return {**PRESETS[preset], **{name: value for name, value in chosen.items() if value is not None}}
+def recipe(preset: Preset, chosen: Mapping[str, Any], ablation: Ablation | None = None) -> dict[str, Any]:
+    """Fields of TrainConfig: the preset's, then what the user chose (None: nothing), then the row of Table 3."""
+    fields_of_run = {**PRESETS[preset], **{name: value for name, value in chosen.items() if value is not None}}
+    return fields_of_run if ablation is None else {**fields_of_run, **row_of_table_3(ablation, fields_of_run)}
+
+
+def row_of_table_3(ablation: Ablation, others: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that one row sets. With one data set alone it fills the whole batch, so that all rows see as many patches."""
+    pairs, singles, iterations = (others.get(n, _DEFAULTS[n]) for n in ("pairs_per_batch", "singles_per_batch", "iterations"))
+    data, _, relation = ablation.partition("-")
+    shares = {"pairs": (pairs + singles, 0), "singles": (0, pairs + singles)}.get(data, (pairs, singles))
+    weight = 1.0 if relation or ablation is Ablation.STAGED else 0.0
+    start = others.get("relation_from") or iterations // 2
+    return {
+        "pairs_per_batch": shares[0],
+        "singles_per_batch": shares[1],
+        "relation_weight": weight,
+        "relation_from": start if ablation is Ablation.STAGED else 0,
+    }
 
 
 def _help(text: str, field: str) -> str:
@@ -94,9 +124,41 @@ def _help(text: str, field: str) -> str:
 Prepared = Annotated[list[Path], typer.Argument(help="Data sets that `coactseg prep -d labels=PATH` wrote.", show_default=False)]
 TrainOut = Annotated[Path, typer.Argument(help="Folder for the model, checkpoints and losses.", show_default=False)]
 PresetName = Annotated[Preset, typer.Option("--preset", help="Recipe. cpu: for a few cores; paper: Wu et al. 2023. Other options win.")]
+AblationName = Annotated[
+    Ablation | None,
+    typer.Option("--ablation", help="A row of Table 3 of the paper: the data used, and whether the relation loss counts (and from when)."),
+]
+Fold = Annotated[
+    str | None,
+    typer.Option("--fold", metavar="K/N", help="Validate on part K of N of the participants; train on the others.", rich_help_panel=DATA),
+]
+ValidationLabels = Annotated[
+    list[str] | None,
+    typer.Option("--validation", metavar="LABEL...", help="Participants to validate on instead of training on them.", rich_help_panel=DATA),
+]
+ValidationPrepared = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--validation-prepared", metavar="DIR...", help="Prepared data sets to validate on, beside those to train on.", rich_help_panel=DATA
+    ),
+]
+DeriveNew = Annotated[
+    bool,
+    typer.Option(
+        "--derive-new",
+        help="Where both visits of a pair have all-lesion labels, and it has no new-lesion label, take one from these.",
+        rich_help_panel=DATA,
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache-dir", metavar="DIR", help="Where volumes are kept as training reads them. Default: OUT/cache.", rich_help_panel=DATA
+    ),
+]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="LABEL...", help="Participants to leave out, for a test on them.", rich_help_panel=SAMPLES),
+    typer.Option("--exclude", metavar="LABEL...", help="Participants that are never read: a test set.", rich_help_panel=DATA),
 ]
 TrainPatch = Annotated[
     str | None,
@@ -202,6 +264,41 @@ NullNew = Annotated[
 ClipNorm = Annotated[
     float | None,
     typer.Option("--clip-norm", min=0.0, help=_help("Longest gradient; 0: any.", "clip_norm"), rich_help_panel=LOSS),
+]
+EmaDecay = Annotated[
+    float | None,
+    typer.Option(
+        "--ema-decay",
+        min=0.0,
+        max=0.999999,
+        help=_help("Decay of the average of the weights that is validated and written; 0: no average.", "ema_decay"),
+        rich_help_panel=LOSS,
+    ),
+]
+Init = Annotated[
+    str | None,
+    typer.Option("--init", metavar="NAME|FILE", help="Model to start from: packaged, a file, or 'miccai2023'.", rich_help_panel=RUN),
+]
+ValidateEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--validate-every", min=1, help="Iterations between validations. Default: a tenth of the iterations.", rich_help_panel=RUN
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Begin anew in an OUT that holds a training.", rich_help_panel=RUN)]
+Preview = Annotated[
+    bool, typer.Option("--preview", help="Write OUT/preview.png, samples as the network would see them, and stop.", rich_help_panel=RUN)
+]
+Compile = Annotated[bool, typer.Option("--compile/--no-compile", help="Compile the network first (torch.compile).", rich_help_panel=RUN)]
+Reproducible = Annotated[
+    bool,
+    typer.Option(
+        "--reproducible", help="fp32 and deterministic kernels: the same run, resumed or not, ends with the same bits.", rich_help_panel=RUN
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Threads that draw samples. Default: the processors but one.", rich_help_panel=RUN),
 ]
 Iterations = Annotated[
     int | None, typer.Option("--iterations", min=1, help=_help("Steps of the optimiser.", "iterations"), rich_help_panel=RUN)

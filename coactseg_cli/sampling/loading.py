@@ -1,70 +1,142 @@
-"""Prepared participants to training cases in memory; the only file of this package that reads scans."""
+"""Prepared participants to training cases, their volumes mapped into memory; the only file of this package that reads scans."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bids_app.cases import LabelKind, PreparedScan, PreparedTimeline, consecutive_pairs
-from coactseg_cli.errors import GridMismatch
+from coactseg_cli.components import label as label_components
+from coactseg_cli.errors import GridMismatch, InvalidConfig
+from coactseg_cli.sampling import cache
 from coactseg_cli.sampling.patches import Case
 from coactseg_cli.targets import IGNORE
-from coactseg_cli.volumes import Volume, load, require_same_grid
+from coactseg_cli.volumes import Box, Volume, box_of, load, require_same_grid
 
 SPACING_TOLERANCE_MM = 1e-3
+MARGIN = 8  # voxels kept around the brains of a participant
+NAMES = {LabelKind.ALL: "all", LabelKind.NEW: "new"}
 
 
-def load_cases(timeline: PreparedTimeline) -> list[Case]:
+def load_cases(timeline: PreparedTimeline, cache_dir: Path | None = None) -> list[Case]:
     """Every visit as a single case and, where a label or the visits allow it, every consecutive pair.
 
     What a case supervises follows from the labels that lie beside it, never from its path.
 
-    Raises: UnreadableImage, GridMismatch.
+    Args:
+        timeline: one prepared participant.
+        cache_dir: where its volumes are kept as memory-mapped arrays; None: they are read into memory.
+
+    Raises: UnreadableImage, GridMismatch, CannotCreate.
     """
-    images = [load(v.image) for v in timeline.visits]
-    brains = [load(v.brain_mask).data > 0.5 for v in timeline.visits]
-    lesions = [_target(timeline, v, images[i], LabelKind.ALL, LabelKind.IGNORE_ALL) for i, v in enumerate(timeline.visits)]
+    if cache_dir is None:
+        arrays, facts = read_volumes(timeline)
+    else:
+        arrays, facts = cache.read(cache.fetch(cache_dir, timeline, lambda: read_volumes(timeline)))
+    names = [_name(timeline, v) for v in timeline.visits]
+    spacing_mm = [_triple(s) for s in facts["spacing_mm"]]
+    marks = facts["marks"]
+
+    def of(visit: int, what: str) -> np.ndarray | None:
+        return arrays.get(f"{visit}_{what}")
+
+    def got(visit: int, what: str) -> np.ndarray:
+        return arrays[f"{visit}_{what}"]
+
     cases = [
-        Case(_name(timeline, v), images[i].data, brains[i], images[i].spacing_mm, all_baseline=lesions[i])
-        for i, v in enumerate(timeline.visits)
+        Case(name, got(i, "image"), got(i, "brain"), spacing_mm[i], all_baseline=of(i, "all"), marks=(marks[i],))
+        for i, name in enumerate(names)
     ]
-    if not timeline.comparable:
-        return cases
-    for pair in consecutive_pairs(len(timeline.visits)):
+    for pair in consecutive_pairs(len(names)) if timeline.comparable else ():
         b, f = pair.baseline, pair.followup
-        require_same_grid(images[b], images[f], str(timeline.visits[b].image), str(timeline.visits[f].image))
         cases.append(
             Case(
-                name=_name(timeline, timeline.visits[f]) + "_pair",
-                baseline=images[b].data,
-                brain=brains[b] | brains[f],
-                spacing_mm=images[b].spacing_mm,
-                followup=images[f].data,
-                all_baseline=lesions[b],
-                all_followup=lesions[f],
-                new=_target(timeline, timeline.visits[f], images[f], LabelKind.NEW, LabelKind.IGNORE_NEW),
+                name=f"{names[f]}_pair",
+                baseline=got(b, "image"),
+                brain=got(b, "brain") | got(f, "brain"),
+                spacing_mm=spacing_mm[b],
+                followup=got(f, "image"),
+                all_baseline=of(b, "all"),
+                all_followup=of(f, "all"),
+                new=of(f, "new"),
+                marks=(marks[b], marks[f]),
             )
         )
     return cases
+
+
+def read_volumes(timeline: PreparedTimeline) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Every array of a participant by '<visit>_<what>', cut to the box of its brains, with spacings and the digests of the scans."""
+    images = [load(v.image) for v in timeline.visits]
+    brains = [load(v.brain_mask).data > 0.5 for v in timeline.visits]
+    if timeline.comparable:
+        for visit, image in zip(timeline.visits[1:], images[1:], strict=True):
+            require_same_grid(images[0], image, str(timeline.visits[0].image), str(visit.image))
+        boxes = [_box(np.logical_or.reduce(brains))] * len(images)
+    else:
+        boxes = [_box(brain) for brain in brains]
+    arrays: dict[str, np.ndarray] = {}
+    for i, (visit, image, brain, box) in enumerate(zip(timeline.visits, images, brains, boxes, strict=True)):
+        targets = _targets(timeline, visit, image)
+        found = {"image": image.data.astype(np.float32, copy=False), "brain": brain, **targets}
+        arrays |= {f"{i}_{what}": np.ascontiguousarray(array[box.slices]) for what, array in found.items()}
+    marks = [hashlib.sha256(image.data.tobytes()).hexdigest()[:32] for image in images]
+    return arrays, {"spacing_mm": [image.spacing_mm for image in images], "marks": marks}
+
+
+def _box(brain: np.ndarray) -> Box:
+    return box_of(brain, MARGIN) if brain.any() else box_of(np.ones_like(brain))
+
+
+def _triple(values: Iterable[float]) -> tuple[float, float, float]:
+    x, y, z = (float(v) for v in values)
+    return x, y, z
 
 
 def _name(timeline: PreparedTimeline, visit: PreparedScan) -> str:
     return f"sub-{timeline.subject}" + (f"_ses-{visit.session}" if visit.session else "")
 
 
-def _target(timeline: PreparedTimeline, visit: PreparedScan, image: Volume, kind: LabelKind, ignore: LabelKind) -> np.ndarray | None:
-    """The label of one visit as int8 with IGNORE, None where there is none; a lesion voxel wins over an ignored one."""
-    masks = {label.kind: load(label.path) for label in timeline.labels if label.session == visit.session}
-    for mask in masks.values():
-        require_same_grid(mask, image, f"label of {_name(timeline, visit)}", str(visit.image))
-    if kind not in masks:
-        return None
-    target = (masks[kind].data > 0.5).astype(np.int8)
-    if ignore in masks:
-        target[(masks[ignore].data > 0.5) & (target == 0)] = IGNORE
+def _targets(timeline: PreparedTimeline, visit: PreparedScan, image: Volume) -> dict[str, np.ndarray]:
+    """'all' and 'new' of one visit as int8 with IGNORE, where it has them; a lesion voxel wins over an ignored one."""
+    masks: dict[LabelKind, np.ndarray] = {}
+    for label in timeline.labels:
+        if label.session == visit.session:
+            mask = load(label.path)
+            require_same_grid(mask, image, f"label {label.path}", str(visit.image))
+            masks[label.kind] = mask.data > 0.5
+    ignored = {LabelKind.ALL: masks.get(LabelKind.IGNORE_ALL), LabelKind.NEW: masks.get(LabelKind.IGNORE_NEW)}
+    return {NAMES[kind]: _target(masks[kind], ignored[kind]) for kind in NAMES if kind in masks}
+
+
+def _target(lesion: np.ndarray, ignored: np.ndarray | None) -> np.ndarray:
+    target: np.ndarray = lesion.astype(np.int8)
+    if ignored is not None:
+        target[ignored & ~lesion] = IGNORE
     return target
+
+
+def derive_new(case: Case) -> Case:
+    """Give a pair with all-lesion labels at both visits, and none of new lesions, a new-lesion label; other cases stay as they are.
+
+    A lesion of the follow-up (26-connected) that touches no lesion of the baseline is new. One that does was there before: what it
+    holds beyond the baseline's lesion is growth, or two hands drawing one border, and is IGNORE. So is what either label ignores.
+    """
+    if case.new is not None or case.all_baseline is None or case.all_followup is None:
+        return case
+    before = case.all_baseline == 1
+    labels, n = label_components(case.all_followup == 1, 26)
+    known = np.zeros(n + 1, bool)  # lesions that were, or may have been, there before
+    known[np.unique(labels[before | (case.all_baseline == IGNORE)])] = True
+    target: np.ndarray = ((labels > 0) & ~known[labels]).astype(np.int8)
+    unclear = ((labels > 0) & known[labels]) | (case.all_followup == IGNORE)
+    target[unclear & ~before] = IGNORE
+    return replace(case, new=target)
 
 
 def common_spacing(cases: Iterable[Case]) -> tuple[float, float, float]:
@@ -81,6 +153,20 @@ def common_spacing(cases: Iterable[Case]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def load_masks(folder: Path) -> list[np.ndarray]:
-    """All NIfTI masks of a folder as boolean arrays (X, Y, Z), by name."""
-    return [load(p).data > 0.5 for p in sorted(folder.rglob("*.nii*"))]
+def load_masks(folder: Path) -> tuple[list[np.ndarray], tuple[float, float, float]]:
+    """All NIfTI masks of a folder as boolean arrays (X, Y, Z), by name, and their spacing, mm.
+
+    Raises: InvalidConfig where there is none, GridMismatch where spacings differ; UnreadableImage.
+    """
+    paths = sorted(folder.rglob("*.nii*"))
+    if not paths:
+        msg = f"--lesion-shapes {folder}: no NIfTI file in it. Give a folder of lesion masks (.nii.gz)."
+        raise InvalidConfig(msg)
+    volumes = [load(p) for p in paths]
+    for path, volume in zip(paths, volumes, strict=True):
+        if not np.allclose(volume.spacing_mm, volumes[0].spacing_mm, atol=SPACING_TOLERANCE_MM):
+            msg = (
+                f"{path} has voxels of {volume.spacing_mm} mm, {paths[0]} of {volumes[0].spacing_mm} mm. Resample the masks to one spacing."
+            )
+            raise GridMismatch(msg)
+    return [v.data > 0.5 for v in volumes], volumes[0].spacing_mm

@@ -46,11 +46,17 @@ class Case:
     all_baseline: np.ndarray | None = None  # int8
     all_followup: np.ndarray | None = None  # int8
     new: np.ndarray | None = None  # int8
+    marks: tuple[str, ...] = ()  # digests of the scans: the same scan under two names is found out
 
     @property
     def is_pair(self) -> bool:
         """Whether there are two visits."""
         return self.followup is not None
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """Names of the labels that it has."""
+        return tuple(name for name in ("all_baseline", "all_followup", "new") if getattr(self, name) is not None)
 
     @cached_property
     def brain_box(self) -> BrainBox:

@@ -9,7 +9,8 @@ from coactseg_cli.config import Precision, TrainConfig
 from coactseg_cli.errors import GridMismatch, InvalidConfig, MissingWeights, WrongWeights
 from coactseg_cli.network.checkpoint import load_model
 from coactseg_cli.sampling.loading import common_spacing, load_cases
-from coactseg_cli.train import learning_rate, relation_start, train
+from coactseg_cli.train import train
+from coactseg_cli.training_step import learning_rate
 
 
 @pytest.fixture
@@ -64,12 +65,12 @@ def test_losses_have_a_row_per_iteration_and_named_columns(config):
     train(config, quiet)
     header, *lines = rows(config.out_dir / "losses.tsv")
     assert header[0] == "iteration"
-    assert header[-2:] == ["total", "seconds"]
+    assert header[-3:] == ["total", "learning_rate", "seconds"]
     assert [line[0] for line in lines] == ["1", "2", "3", "4", "5", "6"]
 
 
 def test_excluded_participants_are_not_seen(config):
-    info = load_model(train(dataclasses.replace(config, exclude=("01",)), quiet)).info
+    info = load_model(train(dataclasses.replace(config, exclude=("01",), synthetic_share=1.0), quiet)).info
     assert info.training_data == ("sub-02", "sub-03")
     assert info.n_pairs == 0
 
@@ -122,8 +123,8 @@ def test_no_prepared_participant_is_said(config, tiny_prepared, tmp_path):
 
 
 def test_relation_loss_comes_in_stages(config):
-    assert relation_start(dataclasses.replace(config, iterations=20_000)) == 10_000
-    assert relation_start(dataclasses.replace(config, relation_from=0)) == 0
+    assert dataclasses.replace(config, iterations=20_000).relation_start == 10_000
+    assert dataclasses.replace(config, relation_from=0).relation_start == 0
     late = dataclasses.replace(config, iterations=2, relation_from=1, pairs_per_batch=0)
     train(late, quiet)
     header, *lines = rows(late.out_dir / "losses.tsv")
