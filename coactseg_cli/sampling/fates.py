@@ -8,6 +8,8 @@ import numpy as np
 
 from coactseg_cli.targets import IGNORE
 
+Targets = tuple[np.ndarray, np.ndarray, np.ndarray]  # all_baseline, all_followup, new of one patch
+
 
 class Fate(StrEnum):
     """A lesion's fate. In brackets the targets: all lesions at baseline, at follow-up, new lesions."""
@@ -38,16 +40,14 @@ def draw_fate(rng: np.random.Generator, *, changed: bool) -> Fate:
     return drawn if changed else Fate.STABLE
 
 
-def teach(
-    targets: tuple[np.ndarray, np.ndarray, np.ndarray], fate: Fate, before: np.ndarray, after: np.ndarray, brighter: np.ndarray
-) -> None:
-    """Write a lesion into the targets (all_baseline, all_followup, new: int8, changed in place).
+def teach(targets: Targets, fate: Fate, before: np.ndarray, after: np.ndarray, brighter: np.ndarray) -> None:
+    """Write a lesion into the targets (int8, changed in place).
 
     Where another lesion is at the baseline already, nothing is new. Where nobody knows whether one is, a new lesion counts where
     the follow-up became clearly brighter; elsewhere nobody knows.
 
     Args:
-        targets: (X, Y, Z) each.
+        targets: all_baseline, all_followup, new; a part of the patch will do, (X, Y, Z) each.
         fate: what became of it.
         before: (X, Y, Z) bool, the lesion at the baseline; empty for a new one.
         after: the lesion at the follow-up; empty for a resolved one.

@@ -48,6 +48,7 @@ class Library:
     lesions: tuple[RealLesion, ...] = ()
     voxels: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (n,)
     places: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # (n, 3), NaN where unknown
+    textured: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # (n,)
     density: np.ndarray | None = None  # (GRID, GRID, GRID) over the brain's box, mean 1; None: no place is known
 
 
@@ -71,7 +72,8 @@ def collect(lesions: Sequence[RealLesion]) -> Library:
     """A library of these lesions, with the map of their places."""
     places = np.array([(np.nan,) * 3 if le.place is None else le.place for le in lesions]).reshape(-1, 3)
     known = places[~np.isnan(places).any(axis=1)]
-    return Library(tuple(lesions), np.array([le.voxels for le in lesions], float), places, density_of(known) if len(known) else None)
+    voxels, textured = np.array([le.voxels for le in lesions], float), np.array([le.excess is not None for le in lesions], bool)
+    return Library(tuple(lesions), voxels, places, textured, density_of(known) if len(known) else None)
 
 
 def _of_case(case: Case) -> Iterator[RealLesion]:

@@ -10,17 +10,18 @@ from scipy import ndimage
 from coactseg_cli.sampling.lesion_library import Library, RealLesion
 
 # Measured once on the labelled scans of Lesjak et al. 2016 and 2018 (docs/synthesis.md): mean z-score above the tissue around a lesion
-CONTRAST_AT_1_VOXEL = 0.45  # geometric mean: 0.45 * voxels ** 0.19 at 1 mm, so 0.7 at 10, 1.1 at 100 and 1.7 at 1000 voxels
+CONTRAST_AT_1_VOXEL = 0.44  # geometric mean: 0.44 * voxels ** 0.19 at 1 mm, so 0.7 at 10, 1.1 at 100 and 1.6 at 1000 voxels
 CONTRAST_POWER = 0.19
-CONTRAST_LOG_SD = 0.4
+CONTRAST_LOG_SD = 0.45
 CONTRAST_RANGE = (0.4, 2.8)
-TEXTURE_SD = 0.25  # of the contrast, in a lesion that is painted over tissue with its own noise
+TEXTURE_SD = 0.15  # of the contrast, in a lesion that is painted over tissue with its own noise
 TEXTURE_SIGMA = 0.8  # voxels
-EDGE_SIGMA = (0.35, 0.7)  # voxels: half of the contrast at the border, a sixth one voxel outside
+EDGE_SIGMA = (0.35, 0.7)  # voxels: at 0.5, nine tenths of the contrast in a voxel at the border and a tenth in the one outside
 
 MADE_UP_SHARE = 0.15  # ellipsoids among the shapes, so that no shape is learnt by heart
 NEARBY = 0.12  # fraction of the brain's box within which a lesion of the library is likely to be taken
 SIZE_POWER = 0.25  # larger lesions are drawn more often than they occur: most components are tiny
+TEXTURED_BONUS = 8.0  # a lesion with its own voxels is worth so many without: labels without scans are far more numerous
 ZOOM_LOG_SD = 0.15
 FREE_TURN_SHARE = 0.3  # shapes that lose their real direction
 
@@ -33,6 +34,10 @@ class Look:
     weights: np.ndarray  # float32, 0 to 1: how far the lesion replaces the tissue
     excess: np.ndarray  # float32, SD above the tissue
     real_texture: bool  # the excess has its own noise, so the tissue's is replaced
+
+    def part(self, box: tuple[slice, ...]) -> Look:
+        """What of it lies in a box."""
+        return Look(self.mask[box], self.weights[box], self.excess[box], self.real_texture)
 
 
 def soften(mask: np.ndarray, sigma: float) -> np.ndarray:
@@ -64,8 +69,8 @@ def draw_look(rng: np.random.Generator, library: Library, place: np.ndarray | No
 
 
 def _chances(library: Library, place: np.ndarray | None) -> np.ndarray:
-    """Each lesion's chance: larger ones and those from about the same place, on either side, come more often."""
-    chances = library.voxels**SIZE_POWER
+    """Each lesion's chance: large ones, those with a texture and those from about the same place, on either side, come more often."""
+    chances = library.voxels**SIZE_POWER * np.where(library.textured, TEXTURED_BONUS, 1.0)
     if place is not None:
         side = np.abs(library.places - (0.5, 0.0, 0.0)) - np.abs(place - np.array((0.5, 0.0, 0.0)))
         distance = np.nan_to_num(np.linalg.norm(side, axis=1), nan=NEARBY)
@@ -105,9 +110,10 @@ def made_up_texture(rng: np.random.Generator, mask: np.ndarray) -> Look:
     middle = CONTRAST_AT_1_VOXEL * mask.sum() ** CONTRAST_POWER
     contrast = np.clip(middle * np.exp(rng.normal(0.0, CONTRAST_LOG_SD)), *CONTRAST_RANGE)
     texture = ndimage.gaussian_filter(rng.standard_normal(mask.shape, np.float32), TEXTURE_SIGMA)
-    texture /= texture.std() + 1e-6
-    excess = (contrast * (1.0 + TEXTURE_SD * texture)).astype(np.float32)
-    return Look(mask, soften(mask, rng.uniform(*EDGE_SIGMA)), excess, real_texture=False)
+    texture = (texture - texture[mask].mean()) / (texture.std() + 1e-6)  # so that the lesion's mean is the contrast
+    weights = soften(mask, rng.uniform(*EDGE_SIGMA))
+    excess = (contrast / weights[mask].mean() * (1.0 + TEXTURE_SD * texture)).astype(np.float32)
+    return Look(mask, weights, excess, real_texture=False)
 
 
 def lesser(look: Look, size: float, brightness: float) -> Look:

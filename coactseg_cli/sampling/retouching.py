@@ -9,13 +9,13 @@ import numpy as np
 from scipy import ndimage
 
 from coactseg_cli.components import label as label_components
-from coactseg_cli.sampling.fates import Fate, draw_fate, teach
-from coactseg_cli.sampling.painting import HALO, erase
+from coactseg_cli.sampling.fates import Fate, Targets, draw_fate, is_brighter, teach
+from coactseg_cli.sampling.painting import HALO, erase, grow
 from coactseg_cli.sampling.patches import Patch
 
 SHARE = 0.35  # of the labelled lesions
 MOST = 8  # of them in a patch
-LARGEST_WHOLE = 2500  # voxels: a larger lesion loses its rim, never all of itself, which could not be filled in well
+LARGEST_WHOLE = 2500  # voxels: a larger lesion loses its rim, not all of itself, which could not be filled in well
 RIM = (0.25, 0.6)  # of the lesion's greatest depth
 DIMMED = (0.2, 0.6)  # of a faded lesion's contrast
 
@@ -25,10 +25,11 @@ WHOLE_OF = {part: whole for whole, part in PART_OF.items()}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Retouch:
-    """A labelled lesion and what is still there of it at the visit that shows less."""
+    """A labelled lesion and what is still there of it at the visit that shows less; arrays (x, y, z) of its box."""
 
-    lesion: np.ndarray  # (X, Y, Z) bool
-    kept: np.ndarray  # (X, Y, Z) bool; empty: nothing
+    box: tuple[slice, ...]  # in the patch
+    lesion: np.ndarray  # bool
+    kept: np.ndarray  # bool; empty: nothing
     dimmed: float  # 0 to 1, how far the kept part is replaced by tissue
     fate: Fate  # not stable
 
@@ -43,27 +44,30 @@ def draw_retouches(rng: np.random.Generator, patch: Patch, *, changed: bool) -> 
     if patch.is_pair or patch.all_baseline is None or not changed:
         return []
     labels, n = label_components(patch.all_baseline == 1, 26)
+    boxes = ndimage.find_objects(labels, max_label=n)
     chosen = rng.permutation(np.arange(1, n + 1)[rng.random(n) < SHARE])[:MOST]
     fates = [draw_fate(rng, changed=True) for _ in chosen]
-    return [_draw_retouch(rng, labels == i, fate) for i, fate in zip(chosen, fates, strict=True) if fate is not Fate.STABLE]
+    return [
+        _draw_retouch(rng, boxes[i - 1], labels[boxes[i - 1]] == i, fate)
+        for i, fate in zip(chosen, fates, strict=True)
+        if fate is not Fate.STABLE
+    ]
 
 
-def _draw_retouch(rng: np.random.Generator, lesion: np.ndarray, fate: Fate) -> Retouch:
+def _draw_retouch(rng: np.random.Generator, box: tuple[slice, ...], lesion: np.ndarray, fate: Fate) -> Retouch:
     if fate in PART_OF and lesion.sum() > LARGEST_WHOLE:
         fate = PART_OF[fate]
     depth, dimmed = rng.uniform(*RIM), rng.uniform(*DIMMED)
     kept = core(lesion, depth) if fate in WHOLE_OF else np.zeros_like(lesion)
-    if np.array_equal(kept, lesion):  # too thin to have a rim
-        return Retouch(lesion, np.zeros_like(lesion), 0.0, WHOLE_OF[fate])
-    return Retouch(lesion, kept, dimmed if fate is Fate.FADED else 0.0, fate)
+    if fate in WHOLE_OF and not kept.any():  # too thin to have a core
+        return Retouch(box, lesion, np.zeros_like(lesion), 0.0, WHOLE_OF[fate])
+    return Retouch(box, lesion, kept, dimmed if fate is Fate.FADED else 0.0, fate)
 
 
 def core(lesion: np.ndarray, depth: float) -> np.ndarray:
-    """What lies deeper than a share of the lesion's greatest depth: (X, Y, Z) bool, never empty."""
-    box = ndimage.find_objects(lesion.astype(np.uint8))[0]
-    inside = ndimage.distance_transform_edt(np.pad(lesion[box], 1))[1:-1, 1:-1, 1:-1]
-    kept = np.zeros_like(lesion)
-    kept[box] = inside > depth * inside.max()
+    """What lies deeper than a share of the lesion's greatest depth, and than one voxel: (x, y, z) bool, may be empty."""
+    inside = ndimage.distance_transform_edt(np.pad(lesion, 1))[1:-1, 1:-1, 1:-1]
+    kept: np.ndarray = inside > max(depth * inside.max(), 1.0)
     return kept
 
 
@@ -80,12 +84,11 @@ def take_out(
     """
     labels = [y == 1 for y in (patch.all_baseline, patch.all_followup, patch.new) if y is not None]
     lesions = np.logical_or.reduce(labels) if labels else np.zeros(patch.brain.shape, bool)
-    wide = ndimage.binary_dilation(lesions) if lesions.any() else lesions
     images = []
     for image, decoy, roll, first in zip((patch.baseline, patch.followup), decoys, rolls, (True, False), strict=True):
         amount = _amount([r for r in retouches if r.at_baseline is first], decoy, lesions)
         x, y, z = (int(v) for v in roll)
-        images.append(image.copy() if amount is None else erase(image, amount, wide, patch.brain, (x, y, z)))
+        images.append(image.copy() if amount is None else erase(image, amount, grow(lesions), patch.brain, (x, y, z)))
     return images
 
 
@@ -96,17 +99,17 @@ def _amount(retouches: Sequence[Retouch], decoy: np.ndarray | None, lesions: np.
     gone = np.zeros(lesions.shape, bool) if decoy is None else decoy & ~lesions
     amount = np.zeros(lesions.shape, np.float32)
     for r in retouches:
-        gone |= r.lesion & ~r.kept
-        amount[r.kept] = r.dimmed
-    halo = ndimage.binary_dilation(gone, iterations=HALO) & ~(lesions & ~gone)
-    amount[halo] = 1.0
+        gone[r.box] |= r.lesion & ~r.kept
+        amount[r.box][r.kept] = r.dimmed
+    amount[grow(gone, HALO) & ~(lesions & ~gone)] = 1.0
     return amount
 
 
-def unlearn(targets: tuple[np.ndarray, np.ndarray, np.ndarray], retouch: Retouch, brighter: np.ndarray) -> None:
-    """Write a retouched lesion's fate into the targets (all_baseline, all_followup, new; changed in place)."""
-    less, more = (targets[0], targets[1]) if retouch.at_baseline else (targets[1], targets[0])
+def unlearn(targets: Targets, retouch: Retouch, images: Sequence[np.ndarray]) -> None:
+    """Write a retouched lesion's fate into the targets (changed in place)."""
+    part = (targets[0][retouch.box], targets[1][retouch.box], targets[2][retouch.box])
+    less, more = (part[0], part[1]) if retouch.at_baseline else (part[1], part[0])
     less[retouch.lesion] = 0
     more[retouch.lesion] = 1
     shown = (retouch.kept, retouch.lesion) if retouch.at_baseline else (retouch.lesion, retouch.kept)
-    teach(targets, retouch.fate, shown[0], shown[1], brighter)
+    teach(part, retouch.fate, *shown, is_brighter(images[0][retouch.box], images[1][retouch.box]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from coactseg_cli.sampling.fates import Fate, draw_fate, is_brighter, teach
+from coactseg_cli.sampling.fates import Fate, Targets, draw_fate, is_brighter, teach
 from coactseg_cli.sampling.lesion_library import Library, density_at, middle
 from coactseg_cli.sampling.lesion_shapes import Look, draw_look, lesser
 from coactseg_cli.sampling.painting import overlap, paint
@@ -67,10 +67,8 @@ def make_pair(patch: Patch, library: Library, rng: np.random.Generator) -> Patch
     targets = known_targets(patch)
     images = take_out(patch, retouches, decoys, rolls=rng.integers(-12, 13, (2, 3)))
     for retouch in retouches:
-        unlearn(targets, retouch, is_brighter(*images))
-    for lesion in lesions:
-        masks = [_paint(image, patch.brain, look, lesion.centre) for image, look in zip(images, lesion.looks, strict=True)]
-        teach(targets, lesion.fate, masks[0], masks[1], is_brighter(*images))
+        unlearn(targets, retouch, images)
+    seen = [lesion for lesion in lesions if put(lesion, images, targets, patch.brain)]
     targets[2][~patch.brain] = 0
     return patch.with_(
         baseline=images[0],
@@ -79,7 +77,7 @@ def make_pair(patch: Patch, library: Library, rng: np.random.Generator) -> Patch
         all_baseline=targets[0],
         all_followup=targets[1],
         new=targets[2],
-        note=describe([*(r.fate for r in retouches), *(le.fate for le in lesions)]),
+        note=describe([*(r.fate for r in retouches), *(le.fate for le in seen)]),
     )
 
 
@@ -89,7 +87,7 @@ def describe(fates: Sequence[Fate]) -> str:
     return ", ".join(f"{counts[f]} {f.value}" for f in Fate if counts[f]) or "nothing painted"
 
 
-def known_targets(patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def known_targets(patch: Patch) -> Targets:
     """What is known before anything is painted: all_baseline, all_followup, new, (X, Y, Z) int8 each."""
     at_baseline = _known_or_dark(patch.all_baseline, patch.baseline, patch.brain)
     at_followup = _known_or_dark(patch.all_followup, patch.followup, patch.brain)
@@ -107,7 +105,7 @@ def _known_or_dark(known: np.ndarray | None, image: np.ndarray, brain: np.ndarra
 def plausible_places(patch: Patch) -> np.ndarray:
     """Where a lesion's middle may lie: (X, Y, Z) bool. White matter, away from the brain's border, not in a known lesion."""
     edges = [2 * round(BORDER_MM / step) + 1 for step in patch.spacing_mm]
-    deep = ndimage.uniform_filter(patch.brain.astype(np.float32), edges, mode="nearest") > 1.0 - 1e-4
+    deep = ndimage.minimum_filter(patch.brain.view(np.uint8), edges, mode="nearest") > 0
     smooth = ndimage.uniform_filter(patch.baseline, 3, mode="nearest")
     places: np.ndarray = deep & (smooth > PLACE_Z[0]) & (smooth < PLACE_Z[1])
     for known in (patch.all_baseline, patch.all_followup, patch.new):
@@ -158,7 +156,16 @@ def _draw_decoys(
     return (decoy, None) if rng.random() < 0.5 else (None, decoy)
 
 
-def _paint(image: np.ndarray, brain: np.ndarray, look: Look | None, centre: np.ndarray) -> np.ndarray:
-    if look is None:
-        return np.zeros(image.shape, bool)
-    return paint(image, brain, look, centre - middle(look.mask))
+def put(lesion: PaintedLesion, images: Sequence[np.ndarray], targets: Targets, brain: np.ndarray) -> bool:
+    """Paint a lesion at the visits that show it and write it into the targets; images and targets are changed in place.
+
+    Returns: whether there is anything to be seen of it.
+    """
+    into, out_of = overlap(brain.shape, lesion.centre - middle(lesion.look.mask), lesion.look.mask.shape)
+    before, after = (
+        np.zeros(brain[into].shape, bool) if look is None else paint(image[into], brain[into], look.part(out_of))
+        for image, look in zip(images, lesion.looks, strict=True)
+    )
+    brighter = is_brighter(images[0][into], images[1][into])
+    teach((targets[0][into], targets[1][into], targets[2][into]), lesion.fate, before, after, brighter)
+    return bool(before.any() or after.any())

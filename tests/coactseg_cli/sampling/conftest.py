@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from coactseg_cli.sampling.lesion_library import PAD, RealLesion, collect, harvest
 from coactseg_cli.sampling.patches import Case
 
 SHAPE = (30, 36, 42)
@@ -28,3 +29,11 @@ def pair(single):
     new = ball((10, 10, 10), 2)
     followup = single.baseline + 3.0 * new
     return Case("sub-2", single.baseline, single.brain, (1.0, 1.0, 1.0), followup=followup.astype(np.float32), new=new.astype(np.int8))
+
+
+@pytest.fixture
+def library(single):
+    """Four lesions: the single scan's own, with texture; balls of radius 1 to 3 without a scan, at known places."""
+    shapes = [np.pad(ball((r, r, r), r, (2 * r + 1,) * 3), PAD) for r in (1, 2, 3)]
+    balls = [RealLesion(s, place=(0.3, 0.5, 0.2 * r)) for r, s in enumerate(shapes, start=1)]
+    return collect([*harvest([single], []).lesions, *balls])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from coactseg_cli.sampling.patches import cut, cut_array, draw_centre, foreground
+from coactseg_cli.sampling.patches import BrainBox, Case, box_of, cut, cut_array, draw_centre, foreground
 from coactseg_cli.targets import IGNORE
 
 RAMP = np.arange(10 * 20 * 30, dtype=np.float32).reshape(10, 20, 30)
@@ -60,3 +60,45 @@ def test_centres_lie_within_the_shift_of_a_lesion(single):
 def test_without_lesions_centres_are_brain_voxels():
     brain = np.array([[1, 2, 3]])
     assert draw_centre(np.random.default_rng(0), np.empty((0, 3), int), brain, 10).tolist() == [1, 2, 3]
+
+
+def test_box_of_a_brain_by_hand():
+    mask = np.zeros((10, 20, 30), bool)
+    mask[2:5, 7, 11:29] = True
+    assert box_of(mask) == BrainBox((2, 7, 11), (3, 1, 18))
+
+
+def test_an_empty_brain_fills_its_volume():
+    assert box_of(np.zeros((4, 5, 6), bool)) == BrainBox((0, 0, 0), (4, 5, 6))
+
+
+def test_place_is_a_fraction_of_the_brain_box(single):
+    """The brain is 2 to 28, 2 to 34, 2 to 40: 26 x 32 x 38 voxels; a patch of 13 x 16 x 19 that begins at its middle."""
+    place = cut(single, np.array([15 + 6, 18 + 8, 21 + 9]), (13, 16, 19)).place
+    assert place.origin == pytest.approx((0.5, 0.5, 0.5))
+    assert place.extent == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_a_patch_at_the_border_lies_outside_the_box(single):
+    place = cut(single, np.array([2, 18, 21]), (26, 32, 38)).place
+    assert place.origin == pytest.approx((-0.5, 0.0, 0.0))
+
+
+def test_memory_mapped_cases_give_the_same_patch(tmp_path, single):
+    def mapped(name, array):
+        np.save(tmp_path / name, array)
+        return np.load(tmp_path / name, mmap_mode="r")
+
+    case = Case(
+        single.name,
+        mapped("image.npy", single.baseline),
+        mapped("brain.npy", single.brain),
+        (1.0, 1.0, 1.0),
+        all_baseline=mapped("all.npy", single.all_baseline),
+    )
+    here, there = (cut(c, np.array([3, 18, 21]), (16, 16, 16)) for c in (single, case))
+    assert not isinstance(there.baseline, np.memmap)
+    assert np.array_equal(here.baseline, there.baseline)
+    assert np.array_equal(here.all_baseline, there.all_baseline)
+    assert here.place == there.place
+    assert len(foreground(case)) == len(foreground(single))
