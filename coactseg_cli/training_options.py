@@ -74,7 +74,6 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "cross_entropy_weight": 0.0,
         "new_weight": 1.0,
         "relation_weight": 1.0,
-        "relation_from": 10_000,
         "base_filters": 16,
         "dropout": 0.5,
         "lesion_share": 1.0,

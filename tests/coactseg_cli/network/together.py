@@ -1,4 +1,4 @@
-"""Run by torchrun from test_ranks.py: gradients, then weights and batch norm statistics after three updates, of a batch that the processes share, in float64, to a file."""
+"""Run by torchrun from test_ranks.py: what processes that share a batch learn from it, in float64, to a file."""
 
 from __future__ import annotations
 
