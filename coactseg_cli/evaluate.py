@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,57 +20,15 @@ from coactseg_cli import __version__
 from coactseg_cli.config import EvaluateConfig
 from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.metrics.case import NSD_TOLERANCE_MM, CasePair, CaseResult, score_case
-from coactseg_cli.metrics.cohort import RESAMPLES, SEED, ActivityRow, SummaryRow, activity, summarise
-from coactseg_cli.metrics.columns import CaseScores, LesionRow, column, columns_of
+from coactseg_cli.metrics.cohort import RESAMPLES, SEED, activity, patient_of, summarise
+from coactseg_cli.metrics.columns import CaseScores, LesionRow, columns_of
 from coactseg_cli.metrics.conventions import Convention, Rules, rules_of
+from coactseg_cli.metrics.results import ONLY_METHOD, EvaluatedCase, EvaluateResult, MethodResult
+from coactseg_cli.metrics.rows import ActivityRow, NotScored, SummaryRow
 from coactseg_cli.volumes import Volume, load, require_same_grid
 
 Log = Callable[[str], None]
 INTEGER_TOLERANCE = 1e-5  # a value this close to an integer is one: scaled files are not exact
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotScored:
-    """One row of not_scored.tsv: a case that has no row in per_case.tsv."""
-
-    case: str = column("What should have been compared")
-    kind: str = column("all or new")
-    status: str = column("missing: no prediction; surplus: no reference; failed: the masks could not be compared")
-    reason: str = column("What was found and what helps")
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateResult:
-    """What came of an evaluation."""
-
-    scores: tuple[CaseScores, ...]
-    lesions: tuple[LesionRow, ...]
-    summary: tuple[SummaryRow, ...]
-    activity: tuple[ActivityRow, ...]
-    not_scored: tuple[NotScored, ...]
-
-    @property
-    def failures(self) -> tuple[NotScored, ...]:
-        """Cases whose masks could not be compared."""
-        return self._with_status("failed")
-
-    @property
-    def missing(self) -> tuple[NotScored, ...]:
-        """Cases that have a reference and no prediction."""
-        return self._with_status("missing")
-
-    @property
-    def surplus(self) -> tuple[NotScored, ...]:
-        """Cases that have a prediction and no reference."""
-        return self._with_status("surplus")
-
-    @property
-    def exit_code(self) -> int:
-        """1 where a case failed, else 0; missing and surplus cases are reported and are no failure."""
-        return 1 if self.failures else 0
-
-    def _with_status(self, status: str) -> tuple[NotScored, ...]:
-        return tuple(row for row in self.not_scored if row.status == status)
 
 
 def evaluate(config: EvaluateConfig, log: Log) -> EvaluateResult:
@@ -92,13 +49,20 @@ def evaluate(config: EvaluateConfig, log: Log) -> EvaluateResult:
             results.append(outcome)
             log(f"[{number}/{len(pairs)}] {pair.case} {pair.kind}: {_headline(outcome.scores)}")
     scores = tuple(result.scores for result in results)
-    result = EvaluateResult(
+    method = MethodResult(
+        name=ONLY_METHOD,
+        cases=tuple(
+            EvaluatedCase(case=p.case, kind=str(p.kind), patient=patient_of(p.case), predicted=p.predicted, reference=p.reference)
+            for p in pairs
+            if p.reference and (p.case, str(p.kind)) in {(s.case, s.kind) for s in scores}
+        ),
         scores=scores,
         lesions=tuple(lesion for result in results for lesion in result.lesions),
         summary=summarise(scores),
         activity=activity(scores),
         not_scored=tuple(not_scored),
     )
+    result = EvaluateResult(methods=(method,))
     _write(result, config, rules)
     log(
         f"{len(scores)} scored, {len(result.failures)} failed, {len(result.missing)} missing, {len(result.surplus)} surplus; "
@@ -205,9 +169,11 @@ def _headline(scores: CaseScores) -> str:
 def _write(result: EvaluateResult, config: EvaluateConfig, rules: Rules) -> None:
     out = config.out_dir
     _write_rows(out / "per_case.tsv", result.scores, CaseScores, "Scores of each case; settings.json says how they were made.")
-    _write_rows(out / "per_lesion.tsv", result.lesions, LesionRow, "Each lesion above the size limit, and whether the other mask has it.")
-    _write_rows(out / "summary.tsv", result.summary, SummaryRow, "Scores over cases, with and without reference lesions apart.")
-    _write_rows(out / "activity.tsv", result.activity, ActivityRow, "Agreement on whether a patient has any lesion.")
+    _write_rows(
+        out / "per_lesion.tsv", result.methods[0].lesions, LesionRow, "Each lesion above the size limit, and whether the other mask has it."
+    )
+    _write_rows(out / "summary.tsv", result.methods[0].summary, SummaryRow, "Scores over cases, with and without reference lesions apart.")
+    _write_rows(out / "activity.tsv", result.methods[0].activity, ActivityRow, "Agreement on whether a patient has any lesion.")
     _write_rows(out / "not_scored.tsv", result.not_scored, NotScored, "Cases that have no row in per_case.tsv, and why.")
     write_json(out / "settings.json", _settings(result, config, rules))
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from coactseg_cli.metrics.columns import CaseScores, column
+from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.detection import harmonic_mean
 from coactseg_cli.metrics.overlap import divide
+from coactseg_cli.metrics.rows import ActivityRow, SummaryRow
 
 Z95 = 1.959963984540054  # of the normal distribution
 RESAMPLES = 10_000
@@ -35,47 +36,6 @@ class Interval:
 
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryRow:
-    """One row of summary.tsv: one score over the cases of one group."""
-
-    group: str = column("with_reference_lesions or without_reference_lesions: whether the reference mask of the case has any voxel")
-    kind: str = column("all or new")
-    metric: str = column("Column of per_case.tsv")
-    n_patients: int = column("Patients in the group")
-    n_cases: int = column("Cases in the group")
-    n: int = column("Cases with a defined value; mean to max are over these")
-    n_undefined: int = column("Cases whose value is n/a")
-    why_undefined: str = column("Flags of those cases and how many cases have them")
-    mean: float = column("Mean over cases (macro)")
-    sd: float = column("Standard deviation over cases, ddof 1")
-    median: float = column("Median")
-    q25: float = column("25th percentile, linear interpolation")
-    q75: float = column("75th percentile, linear interpolation")
-    min: float = column("Smallest value")
-    max: float = column("Largest value")
-    ci95_low: float = column("Lower end of the 95 % percentile bootstrap interval of the mean, patients resampled")
-    ci95_high: float = column("Upper end of that interval")
-    pooled: float = column("Lesion scores only: over the lesions of all cases together (micro)")
-    total: float = column("Counts and false volume only: sum over cases")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActivityRow:
-    """One row of activity.tsv: a proportion of patients or cases."""
-
-    kind: str = column("all or new")
-    measure: str = column(
-        "sensitivity, specificity, ppv, npv: whether a patient has at least one lesion above the size limit in any case; "
-        "no_false_lesion: cases with an empty reference that have no predicted lesion above the limit"
-    )
-    k: int = column("Patients (or cases) of whom it is true")
-    n: int = column("Patients (or cases) of whom it could be true")
-    value: float = column("k / n")
-    ci95_low: float = column("Lower end of the 95 % Wilson interval")
-    ci95_high: float = column("Upper end of the 95 % Wilson interval")
 
 
 def patient_of(case: str) -> str:
