@@ -12,6 +12,10 @@ Who fills what:
     rater_rows(Sequence[RaterResult])                                            metrics/raters.py
     write_report(EvaluateResult, out_dir) -> path of the page                    evaluate_report.py
 
+score_case gets the probability map, where there is one, as CasePair.probability: Volume | None (float, on the grid of the masks; None by
+default), and the thresholds of the curve (0.05, 0.1, ... 0.95; empty: no curve). CaseResult.candidates and .points are empty without a map.
+The stage sets SummaryRow.n_not_scored afterwards (dataclasses.replace), and adds the flags `missing_prediction` and `resampled` itself.
+
 `cases`, `scores` and `patients` of one method are parallel: one element per scored case, in the same order; all kinds together (each row
 knows its kind). The key of a case is (case, kind). `lesions`, `candidates` and `points` refer to cases by these two fields.
 """
