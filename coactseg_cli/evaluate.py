@@ -19,8 +19,9 @@ from bids_app.tables import write_table
 from coactseg_cli import __version__
 from coactseg_cli.config import EvaluateConfig
 from coactseg_cli.errors import InvalidConfig
+from coactseg_cli.metrics.bootstrap import RESAMPLES, SEED
 from coactseg_cli.metrics.case import NSD_TOLERANCE_MM, CasePair, CaseResult, score_case
-from coactseg_cli.metrics.cohort import RESAMPLES, SEED, activity, patient_of, summarise
+from coactseg_cli.metrics.cohort import activity, patient_of, summarise
 from coactseg_cli.metrics.columns import CaseScores, LesionRow, columns_of
 from coactseg_cli.metrics.conventions import Convention, Rules, rules_of
 from coactseg_cli.metrics.results import ONLY_METHOD, EvaluatedCase, EvaluateResult, MethodResult
@@ -58,8 +59,8 @@ def evaluate(config: EvaluateConfig, log: Log) -> EvaluateResult:
         ),
         scores=scores,
         lesions=tuple(lesion for result in results for lesion in result.lesions),
-        summary=summarise(scores),
-        activity=activity(scores),
+        summary=summarise(scores, [patient_of(s.case) for s in scores]),
+        activity=activity(scores, [patient_of(s.case) for s in scores]),
         not_scored=tuple(not_scored),
     )
     result = EvaluateResult(methods=(method,))

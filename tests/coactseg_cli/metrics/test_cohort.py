@@ -9,7 +9,11 @@ import pytest
 
 from bids_app.cases import LabelKind
 from coactseg_cli.metrics.case import CasePair, score_case
-from coactseg_cli.metrics.cohort import METRICS, WITH, WITHOUT, SummaryRow, activity, bootstrap_means, patient_of, summarise, wilson
+from coactseg_cli.metrics import cohort
+from coactseg_cli.metrics.bootstrap import bootstrap_means
+from coactseg_cli.metrics.cohort import METRICS, WITH, WITHOUT, patient_of
+from coactseg_cli.metrics.proportions import wilson
+from coactseg_cli.metrics.rows import ActivityRow, SummaryRow
 from coactseg_cli.metrics.columns import CaseScores, columns_of
 from coactseg_cli.metrics.conventions import Convention, rules_of
 from coactseg_cli.volumes import Volume
@@ -33,6 +37,14 @@ COHORT = [
     scores("sub-05_ses-02", NOTHING, NOTHING),
     scores("sub-05_ses-03", NOTHING, NOTHING),
 ]
+
+
+def summarise(rows: list[CaseScores]) -> tuple[SummaryRow, ...]:
+    return cohort.summarise(rows, [patient_of(row.case) for row in rows])
+
+
+def activity(rows: list[CaseScores]) -> tuple[ActivityRow, ...]:
+    return cohort.activity(rows, [patient_of(row.case) for row in rows])
 
 
 def row_of(group: str, metric: str) -> SummaryRow:
@@ -74,7 +86,13 @@ def test_no_case_no_row() -> None:
 
 def test_activity_on_paper() -> None:
     rows = {row.measure: (row.k, row.n) for row in activity(COHORT)}
-    assert rows == {"sensitivity": (2, 3), "specificity": (1, 2), "ppv": (2, 3), "npv": (1, 2), "no_false_lesion": (2, 3)}
+    assert rows == {
+        "sensitivity": (2, 3), "specificity": (1, 2), "ppv": (2, 3), "npv": (1, 2),
+        "true_positive": (2, 5), "false_positive": (1, 5), "false_negative": (1, 5), "true_negative": (1, 5),
+        "no_false_lesion": (2, 3),
+    }  # fmt: skip
+    exact = next(row for row in activity(COHORT) if row.measure == "sensitivity")
+    assert (exact.exact_ci95_low, exact.exact_ci95_high) == pytest.approx((0.094299, 0.991596), abs=1e-6)
 
 
 def test_a_patient_with_one_active_interval_is_active() -> None:
