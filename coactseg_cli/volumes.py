@@ -84,7 +84,15 @@ def corner_distance_mm(a: np.ndarray, b: np.ndarray, shape: tuple[int, int, int]
 
 
 def load(path: Path, dtype: type[np.generic] = np.float32) -> Volume:
-    """Read a 3D NIfTI as it is stored (no reorientation), scaling applied.
+    """Read a 3D NIfTI as it is stored (no reorientation), scaling applied. Raises: as load_stored."""
+    stored = load_stored(path)
+    data = stored.data.astype(dtype, copy=False)
+    _require_finite(data, path)
+    return stored.like(data)
+
+
+def load_stored(path: Path) -> Volume:
+    """As load, in the number format of the file where that is not scaled: masks of one byte stay one byte.
 
     Raises: UnreadableImage (truncated, not 3D, no affine, not finite, not real), ConflictingGeometry.
     """
@@ -98,11 +106,15 @@ def load(path: Path, dtype: type[np.generic] = np.float32) -> Volume:
     if data.dtype.kind not in "iufb":
         msg = f"{path}: expected real numbers; got {data.dtype} (RGB or complex). Convert it to a scalar image."
         raise UnreadableImage(msg)
-    data = data.reshape(data.shape[:3]).astype(dtype, copy=False)
-    if not np.isfinite(data).all():
+    data = data.reshape(data.shape[:3])
+    _require_finite(data, path)
+    return Volume(data, affine)
+
+
+def _require_finite(data: np.ndarray, path: Path) -> None:
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
         msg = f"{path}: {int((~np.isfinite(data)).sum())} voxels are NaN or infinite. Replace them, for instance with 0."
         raise UnreadableImage(msg)
-    return Volume(data, affine)
 
 
 def _open(path: Path) -> nib.Nifti1Image:

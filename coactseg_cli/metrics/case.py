@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from coactseg_cli.metrics import detection as found
 from coactseg_cli.metrics import matching, overlap, surface
 from coactseg_cli.metrics.columns import CaseScores, LesionRow
 from coactseg_cli.metrics.conventions import Rules, lesion_scores
+from coactseg_cli.metrics.results import Candidate, ThresholdPoint
 from coactseg_cli.volumes import Box, Volume, box_of
 
 NSD_TOLERANCE_MM = 1.0
@@ -28,6 +30,8 @@ class CaseResult:
 
     scores: CaseScores
     lesions: tuple[LesionRow, ...]
+    candidates: tuple[Candidate, ...] = ()  # empty without a probability map
+    points: tuple[ThresholdPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class CasePair:
     predicted: Volume
     reference: Volume
     spacing_mm: tuple[float, float, float]
+    probability: Volume | None = None  # on the same grid, 0 to 1
 
     @property
     def voxel_mm3(self) -> float:
@@ -46,7 +51,7 @@ class CasePair:
         return math.prod(self.spacing_mm)
 
 
-def score_case(pair: CasePair, rules: Rules) -> CaseResult:
+def score_case(pair: CasePair, rules: Rules, thresholds: Sequence[float] = ()) -> CaseResult:
     """Compute every score of one case. Only the box around both masks is looked at."""
     predicted, reference = pair.predicted.data, pair.reference.data
     either = predicted | reference

@@ -16,6 +16,8 @@ score_case gets the probability map, where there is one, as CasePair.probability
 default), and the thresholds of the curve (0.05, 0.1, ... 0.95; empty: no curve). CaseResult.candidates and .points are empty without a map.
 The stage sets SummaryRow.n_not_scored afterwards (dataclasses.replace), and adds the flags `missing_prediction` and `resampled` itself.
 
+For pictures evaluate_files.masks_of(EvaluatedCase) gives both masks (boolean, reference grid) as they were scored.
+
 `cases`, `scores` and `patients` of one method are parallel: one element per scored case, in the same order; all kinds together (each row
 knows its kind). The key of a case is (case, kind). `lesions`, `candidates` and `points` refer to cases by these two fields.
 """
@@ -60,6 +62,8 @@ class EvaluatedCase:
     background: Path | None = None  # scan for pictures, on any grid (bring it to the reference's by nearest neighbour, or leave it out)
     resampled: bool = False  # `predicted` lies on another grid and was brought to the reference's, nearest neighbour (--resample)
     threshold: float | None = None  # makes a mask of `predicted` and `reference` where they are probabilities
+    predicted_values: tuple[int, ...] = ()  # labels of `predicted` that are lesion; empty: every label above 0
+    reference_values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
