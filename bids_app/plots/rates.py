@@ -25,7 +25,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """k / n; NaN for n = 0."""
+        """Share of n; NaN for n = 0."""
         return self.k / self.n if self.n else math.nan
 
 
