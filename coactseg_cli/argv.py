@@ -22,7 +22,7 @@ SYNONYMS = {
 }
 
 # Options that take several words, as argparse's nargs="+" does.
-LISTS = frozenset({"--participant-label", "--session-label", "-d", "--derivatives", "--label-desc", "--exclude"})
+LISTS = frozenset({"--participant-label", "--session-label", "-d", "--derivatives", "--label-desc", "--exclude", "--method", "--rater"})
 
 
 @dataclass(frozen=True, slots=True)
