@@ -22,9 +22,9 @@ from coactseg_cli.metrics.proportions import UNDEFINED, clopper_pearson, wilson
 from coactseg_cli.metrics.rows import ActivityRow, SummaryRow
 
 WITH, WITHOUT = "with_reference_lesions", "without_reference_lesions"
-NOT_SUMMARISED = ("smallest_lesion_voxel", "voxel_mm3")
+NOT_SUMMARISED = ("smallest_lesion_voxel", "voxel_mm3", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm")
 METRICS = tuple(f.name for f in fields(CaseScores) if f.type in {"float", "int"} and f.name not in NOT_SUMMARISED)
-METRICS_WITHOUT = ("specificity", "volume_pred_mm3", "lesions_pred", "false_lesions", "false_volume_mm3")
+METRICS_WITHOUT = ("specificity", "volume_pred_mm3", "lesions_pred", "lesions_pred_any", "false_lesions", "false_volume_mm3")
 TOTALS = ("lesions_pred", "lesions_ref", "lesions_ref_detected", "lesions_pred_confirmed", "false_lesions", "false_volume_mm3")
 
 

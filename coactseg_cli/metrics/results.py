@@ -6,8 +6,8 @@ Who fills what:
     summarise(scores, patients), activity(scores, patients)                      metrics/cohort.py
     by_size(lesions, cases), by_site(scores, cases)                              metrics/strata.py
     agreement(scores)                                                            metrics/agreement.py
-    isbi(scores)                                                                 metrics/isbi.py
-    froc(candidates, scores), threshold_curve(points)                            metrics/froc.py
+    isbi(scores), isbi_of_raters(rater_results)                                  metrics/isbi.py
+    froc(candidates, scores of cases with a map), threshold_curve(points)        metrics/froc.py
     compare(methods: Sequence[MethodResult])                                     metrics/comparison.py
     rater_rows(Sequence[RaterResult])                                            metrics/raters.py
     write_report(EvaluateResult, out_dir) -> path of the page                    evaluate_report.py
@@ -37,6 +37,7 @@ from coactseg_cli.metrics.rows import (
     FrocRow,
     IsbiRow,
     NotScored,
+    RaterIsbiRow,
     RaterRow,
     SiteRow,
     SizeRow,
@@ -136,6 +137,7 @@ class EvaluateResult:
     methods: tuple[MethodResult, ...]  # at least one
     rater_results: tuple[RaterResult, ...] = ()
     raters: tuple[RaterRow, ...] = ()
+    isbi_raters: tuple[RaterIsbiRow, ...] = ()  # of rater_results; empty without raters
     comparison: tuple[ComparisonRow, ...] = ()  # empty for one method
     settings: Mapping[str, Any] = field(default_factory=dict)  # what settings.json holds: Rules, Definitions, Cases, Versions, ...
 

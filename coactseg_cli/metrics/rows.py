@@ -174,6 +174,14 @@ class IsbiRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaterIsbiRow(IsbiRow):
+    """One row of isbi_raters.tsv: the score against one rater, or the mean over raters."""
+
+    rater: str = column("Whose masks were taken as the prediction: a rater's or a method's name")
+    against: str = column("Whose masks were taken as the reference: 'reference', a rater's name, or mean: the mean over the raters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrocRow:
     """One row of froc.tsv: one operating point."""
 
