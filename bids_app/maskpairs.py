@@ -79,12 +79,14 @@ def _pair_visits(predicted: Sequence[LesionMask], reference: Sequence[LesionMask
 
 def _of_kind(masks: Sequence[LesionMask], others: Sequence[LesionMask], kind: LabelKind | None) -> list[tuple[_Case, LesionMask]]:
     """The masks of a kind under the case they show. Raises: InvalidDataset where a name tells no kind and its counterparts have both."""
-    everywhere = {other.kind for other in others if other.kind is not None}
+    everywhere: set[LabelKind | None] = {other.kind for other in others if other.kind is not None}
     cases = []
     for mask in masks:
         told: set[LabelKind | None] = {mask.kind or kind} - {None}
         if not told:
-            told = {other.kind for other in others if _meet(mask, other)} - {None} or set(everywhere) or {LabelKind.NEW}
+            told = {other.kind for other in others if _meet(mask, other)} - {None}
+        if not told:  # no counterpart, or one whose name tells none either
+            told = everywhere if len(everywhere) == 1 else {LabelKind.NEW}
         if len(told) > 1:
             msg = (
                 f"{mask.path}: the name does not say whether it shows all lesions or new ones, and its counterparts show both. Give --kind."

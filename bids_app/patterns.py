@@ -15,6 +15,7 @@ _NAMES = {
     "case": (r"(?P<case>[^/]+?)", r"(?P=case)"),
 }
 _WILDCARDS = {"**/": r"((?:[^/]+/)*)", "*": r"([^/]*)", "?": r"([^/])"}
+_ANY_NIFTI = ".nii*"  # at the end: with or without .gz
 _TOKEN = re.compile(r"\{(\w*)\}|(\*\*/|\*|\?)")
 
 
@@ -59,6 +60,7 @@ def _expression(template: str) -> str:
         )
         raise InvalidDataset(msg)
     parts, end, seen = [], 0, set()
+    template, extension = (template[: -len(_ANY_NIFTI)], r"\.nii(?:\.gz)?") if template.endswith(_ANY_NIFTI) else (template, "")
     for token in _TOKEN.finditer(template):
         name, wildcard = token.groups()
         if wildcard is None and name not in _NAMES:
@@ -68,4 +70,4 @@ def _expression(template: str) -> str:
         parts.append(_WILDCARDS[wildcard] if wildcard else _NAMES[name][name in seen])
         seen.add(name)
         end = token.end()
-    return "".join([*parts, re.escape(template[end:])])
+    return "".join([*parts, re.escape(template[end:]), extension])
