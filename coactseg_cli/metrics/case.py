@@ -113,7 +113,7 @@ def _scores(
     lesions, detection = tested
     voxel = case_columns.voxel_scores(counts, pair.voxel_mm3)
     touched = case_columns.touch_scores(tables[ANY_CONNECTIVITY], tables[ISBI_CONNECTIVITY])
-    surfaces = case_columns.Surfaces.of(reference.voxels, predicted.voxels, pair.spacing_mm)
+    surfaces = case_columns.Surfaces.of(reference.voxels, predicted.voxels, pair.reference.shape, pair.spacing_mm)
     instances = case_columns.InstancePairs(
         tables[ANY_CONNECTIVITY], reference.parts[ANY_CONNECTIVITY], predicted.parts[ANY_CONNECTIVITY], surfaces
     )

@@ -13,7 +13,7 @@ from coactseg_cli.metrics import detection as found
 from coactseg_cli.metrics import instances, matching, overlap, surface
 from coactseg_cli.metrics.conventions import Rules, lesion_scores
 from coactseg_cli.metrics.surfels import Surfels, surfels_of
-from coactseg_cli.metrics.voxels import Components, MaskVoxels, surface_places
+from coactseg_cli.metrics.voxels import Components, MaskVoxels, at_border_only, surface_places
 
 VOXEL = (1.0, 1.0, 1.0)
 
@@ -24,14 +24,16 @@ class SideSurface:
 
     places: np.ndarray  # (m,) of its surface voxels in the list of the mask's voxels
     indices: np.ndarray  # (m, 3) on the whole grid
+    contour: np.ndarray  # (c, 3), c <= m: without those that only the border of the image makes a surface
     surfels: Surfels
 
     @classmethod
-    def of(cls, voxels: MaskVoxels, spacing_mm: tuple[float, float, float]) -> SideSurface:
+    def of(cls, voxels: MaskVoxels, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> SideSurface:
         """Find it."""
         places = surface_places(voxels)
         positions = voxels.positions[places]
-        return cls(places, voxels.indices(positions), surfels_of(voxels, positions, spacing_mm))
+        indices = voxels.indices(positions)
+        return cls(places, indices, indices[~at_border_only(voxels, positions, shape)], surfels_of(voxels, positions, spacing_mm))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +45,11 @@ class Surfaces:
     spacing_mm: tuple[float, float, float]
 
     @classmethod
-    def of(cls, reference: MaskVoxels, predicted: MaskVoxels, spacing_mm: tuple[float, float, float]) -> Surfaces:
-        """Find them."""
-        return cls(SideSurface.of(reference, spacing_mm), SideSurface.of(predicted, spacing_mm), spacing_mm)
+    def of(
+        cls, reference: MaskVoxels, predicted: MaskVoxels, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
+    ) -> Surfaces:
+        """Find them. `shape`: of the whole image."""
+        return cls(SideSurface.of(reference, shape, spacing_mm), SideSurface.of(predicted, shape, spacing_mm), spacing_mm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,12 +100,19 @@ def distance_scores(surfaces: Surfaces, diagonal_mm: float) -> dict[str, Any]:
         "masd_mm": surface.mean_of_means(in_mm),
         "asd_pred_to_ref_mm": surface.mean_predicted_to_reference(in_mm),
         "asd_ref_to_pred_mm": surface.mean_reference_to_predicted(in_mm),
-        "contour_mean_distance_mm": surface.larger_mean(in_mm),
+        "contour_mean_distance_mm": surface.larger_mean(_between_contours(surfaces, in_mm)),
         "nsd_1mm": surface.normalised_surface_dice(in_mm, surface.NSD_TOLERANCE_MM),
         "nsd_surfel_1mm": surface.area_within(predicted.surfels, reference.surfels, spacing_mm, surface.NSD_TOLERANCE_MM),
         "hd95_pooled_voxel": surface.hausdorff95_pooled(in_voxels),
         "asd_pred_to_ref_voxel": surface.mean_predicted_to_reference(in_voxels),
     }
+
+
+def _between_contours(surfaces: Surfaces, in_mm: surface.SurfaceDistances) -> surface.SurfaceDistances:
+    predicted, reference = surfaces.predicted, surfaces.reference
+    if len(predicted.contour) == len(predicted.indices) and len(reference.contour) == len(reference.indices):
+        return in_mm
+    return surface.between(predicted.contour, reference.contour, surfaces.spacing_mm)
 
 
 def detection_scores(
@@ -165,13 +176,13 @@ def panoptic_scores(pairs: InstancePairs) -> dict[str, Any]:
             f"panoptic_pq{suffix}": result.quality,
             f"panoptic_sq_dice{suffix}": result.segmentation_dice,
             f"panoptic_pq_dice{suffix}": result.quality_dice,
-            f"panoptic_assd_mm{suffix}": float(np.mean(distances)) if distances else math.nan,
+            f"panoptic_masd_mm{suffix}": float(np.mean(distances)) if distances else math.nan,
         }
     return scores
 
 
 def _pair_distances(pairs: InstancePairs) -> Any:
-    """A function from the position of an overlapping pair to its ASSD in mm, each computed once."""
+    """A function from the position of an overlapping pair to its MASD in mm, each computed once."""
     surfaces, table = pairs.surfaces, pairs.table
     reference, predicted = (
         instances.by_lesion(side.indices, parts.of_voxel[side.places], len(parts.sizes))

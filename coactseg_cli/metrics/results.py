@@ -128,6 +128,7 @@ class RaterResult:
     against: str  # REFERENCE or a rater's name
     cases: tuple[EvaluatedCase, ...]
     scores: tuple[CaseScores, ...]  # parallel to cases
+    not_scored: tuple[NotScored, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +149,8 @@ class EvaluateResult:
 
     @property
     def not_scored(self) -> tuple[NotScored, ...]:
-        """Of every method."""
-        return tuple(row for method in self.methods for row in method.not_scored)
+        """Of every method, then of every rater."""
+        return tuple(row for one in (*self.methods, *self.rater_results) for row in one.not_scored)
 
     @property
     def failures(self) -> tuple[NotScored, ...]:

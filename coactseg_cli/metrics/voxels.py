@@ -89,6 +89,16 @@ def surface_places(voxels: MaskVoxels) -> np.ndarray:
     return np.flatnonzero(~inner)
 
 
+def at_border_only(voxels: MaskVoxels, surface: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Which of these surface positions have no neighbour outside the mask but beyond the image, of this shape: (m,) bool."""
+    flat, indices = voxels.flat, voxels.indices(surface)
+    inner = np.ones(len(surface), bool)
+    for axis, stride in enumerate(voxels.strides):
+        inner &= flat[surface - stride] | (indices[:, axis] == 0)
+        inner &= flat[surface + stride] | (indices[:, axis] == shape[axis] - 1)
+    return inner
+
+
 def components(voxels: MaskVoxels, connectivity: int) -> Components:
     """Connected components of a mask: 6, 18 or 26 neighbours."""
     labels, n = label(voxels.mask, connectivity)
