@@ -19,8 +19,10 @@ from coactseg_cli.metrics.cohort import activity, summarise
 from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.comparison import compare
 from coactseg_cli.metrics.conventions import Convention, Rules, rules_of
+from coactseg_cli.metrics.froc import froc, threshold_curve
+from coactseg_cli.metrics.isbi import isbi, isbi_of_raters
 from coactseg_cli.metrics.raters import rater_rows
-from coactseg_cli.metrics.results import REFERENCE, EvaluateResult, MethodResult, RaterResult
+from coactseg_cli.metrics.results import REFERENCE, EvaluatedCase, EvaluateResult, MethodResult, RaterResult
 from coactseg_cli.metrics.rows import NotScored
 from coactseg_cli.metrics.strata import by_site, by_size
 
@@ -38,8 +40,9 @@ def evaluate(config: EvaluateConfig, log: Log) -> EvaluateResult:
     scoring = _scoring(config, rules)
     with _progress(inputs.n_pairs, log, several=len(inputs.methods) + len(inputs.raters) > 1) as told:
         methods = [_method(comparison, scoring, config.nprocs, told(comparison)) for comparison in inputs.methods]
-        plain = replace(scoring, thresholds=(), reading=replace(scoring.reading, predicted_values=config.reference_values))
-        raters = [_rater(comparison, plain, config.nprocs, told(comparison)) for comparison in inputs.raters]
+        raters = [
+            _rater(comparison, _of_raters(scoring, comparison, config), config.nprocs, told(comparison)) for comparison in inputs.raters
+        ]
     result = _result(config, rules, methods, raters)
     write_tables(result, config.out_dir)
     if config.report:
@@ -84,6 +87,14 @@ def _scoring(config: EvaluateConfig, rules: Rules) -> Scoring:
     )
 
 
+def _of_raters(scoring: Scoring, comparison: Comparison, config: EvaluateConfig) -> Scoring:
+    """Without curves; a rater's own masks are read as the reference is, and one that is missing is never an empty one."""
+    reading = replace(scoring.reading, probabilities=False)
+    if comparison.name in config.raters:
+        return replace(scoring, thresholds=(), missing_as_empty=False, reading=replace(reading, predicted_values=config.reference_values))
+    return replace(scoring, thresholds=(), reading=reading)
+
+
 def _method(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callable[[CaseOutcome], None]) -> MethodResult:
     outcomes = score_pairs(comparison.pairs, scoring, nprocs, told)
     scored = [(outcome.case, outcome.result) for outcome in outcomes if outcome.case is not None and outcome.result is not None]
@@ -108,7 +119,15 @@ def _method(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callabl
         by_size=by_size(lesions, cases),
         by_site=by_site(scores, cases) if any(case.site is not None for case in cases) else (),
         agreement=agreement(scores),
+        isbi=isbi(scores),
+        froc=froc(candidates, [row for case, row in zip(cases, scores, strict=True) if _counts_for_froc(case)]) if candidates else (),
+        thresholds=threshold_curve(points),
     )
+
+
+def _counts_for_froc(case: EvaluatedCase) -> bool:
+    """Cases with a map, and missing ones that are scored as empty."""
+    return case.probability is not None or case.predicted is None
 
 
 def _left_out(not_scored: Sequence[NotScored], scores: Sequence[CaseScores]) -> Counter[str]:
@@ -125,16 +144,19 @@ def _rater(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callable
         against=comparison.against,
         cases=tuple(case for case, _ in scored),
         scores=tuple(scores for _, scores in scored),
+        not_scored=tuple(outcome.not_scored for outcome in outcomes if outcome.not_scored is not None),
     )
 
 
 def _result(config: EvaluateConfig, rules: Rules, methods: Sequence[MethodResult], raters: Sequence[RaterResult]) -> EvaluateResult:
     """What is said across methods and raters; with raters, the methods stand beside them."""
     lines = [RaterResult(rater=method.name, against=REFERENCE, cases=method.cases, scores=method.scores) for method in methods]
+    rated = [*raters, *lines] if raters else []
     return EvaluateResult(
         methods=tuple(methods),
         rater_results=tuple(raters),
-        raters=rater_rows([*raters, *lines]) if raters else (),
+        raters=rater_rows(rated),
+        isbi_raters=isbi_of_raters(rated),
         comparison=compare(methods) if len(methods) > 1 else (),
         settings=settings(config, rules, methods, raters),
     )

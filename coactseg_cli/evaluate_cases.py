@@ -103,7 +103,7 @@ def _evaluated(pair: MaskPair, loaded: LoadedCase, reading: Reading) -> Evaluate
         site=pair.site,
         predicted=pair.predicted,
         reference=pair.reference,
-        probability=pair.probability if reading.probabilities else None,
+        probability=None if loaded.pair.probability is None else pair.probability or pair.predicted,
         background=pair.background,
         resampled=loaded.resampled,
         threshold=reading.threshold,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bids_app.cases import MaskPair
+from bids_app.cases import LabelKind, MaskPair
 from bids_app.companions import with_companions
 from bids_app.errors import NothingMatched
 from bids_app.lesionmasks import MaskSource, stem
@@ -19,13 +19,15 @@ from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.metrics.cohort import patient_of
 from coactseg_cli.metrics.results import ONLY_METHOD, REFERENCE
 
+_Key = tuple[str, LabelKind]  # case and kind
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One set of masks and what it is compared with."""
 
     name: str  # of the method or rater
-    against: str  # REFERENCE or a rater's name
+    against: str  # REFERENCE, or a rater's name
     pairs: tuple[MaskPair, ...]
 
 
@@ -58,7 +60,7 @@ def read_inputs(config: EvaluateConfig) -> Inputs:
     sited = _with_sites(methods, config)
     for method in sited:
         _require_a_pair(method, config)
-    return Inputs(tuple(sited), tuple(_raters(config)))
+    return Inputs(tuple(sited), tuple(_raters(config, sited)))
 
 
 def _places(config: EvaluateConfig) -> dict[str, Path]:
@@ -157,18 +159,33 @@ def _with_site(pair: MaskPair, sites: Mapping[str, str]) -> MaskPair:
     return replace(pair, site=pair.site or sites.get(f"sub-{patient.removeprefix('sub-')}"))
 
 
-def _raters(config: EvaluateConfig) -> Iterable[Comparison]:
-    """Each rater against the reference, then each pair of raters. Raises: InvalidConfig without a REFERENCE."""
+def _raters(config: EvaluateConfig, methods: Sequence[Comparison]) -> Iterable[Comparison]:
+    """Each rater against the reference, each pair of raters, and each method against each rater; cases meet by the reference's.
+
+    Raises: InvalidConfig without a REFERENCE; NothingMatched where a rater has no mask of any of its cases.
+    """
     if config.raters and config.reference is None:
         msg = "--rater needs a REFERENCE, the consensus that the raters are compared with"
         raise InvalidConfig(msg)
-    places = {name: _reference(config, path) for name, path in config.raters.items()}
-    ends = [] if config.reference is None else [(name, REFERENCE, places[name], _reference(config, config.reference)) for name in places]
-    ends += [(first, second, places[first], places[second]) for first, second in itertools.combinations(places, 2)]
-    for name, against, source, other in ends:
-        pairs = read_mask_pairs(source, other, config.kind, config.participant_labels)
-        comparison = Comparison(name, against, tuple(pair for pair in pairs if pair.predicted and pair.reference))
-        if not comparison.pairs:
-            msg = f"--rater {name}={source.path}: no mask has a counterpart in {other.path}. Compare the file names."
+    masks: dict[str, dict[_Key, MaskPair]] = {}
+    for name, path in config.raters.items():
+        assert config.reference is not None
+        pairs = read_mask_pairs(_reference(config, path), _reference(config, config.reference), config.kind, config.participant_labels)
+        masks[name] = {(pair.case, pair.kind): pair for pair in pairs if pair.predicted and pair.reference}
+        if not masks[name]:
+            msg = f"--rater {name}={path}: none of its {len(pairs)} masks has a counterpart in {config.reference}. Compare the file names."
             raise NothingMatched(msg)
-        yield comparison
+        yield Comparison(name, REFERENCE, tuple(pair for pair in pairs if pair.reference))
+    for first, second in itertools.combinations(masks, 2):
+        yield Comparison(first, second, _joined(masks[first].values(), masks[second]))
+    for method, rater in itertools.product(methods, masks):
+        yield Comparison(method.name, rater, _joined(method.pairs, masks[rater]))
+
+
+def _joined(pairs: Iterable[MaskPair], others: Mapping[_Key, MaskPair]) -> tuple[MaskPair, ...]:
+    """The predicted masks of both, the second as reference, of the cases that both have."""
+    return tuple(
+        replace(pair, reference=others[pair.case, pair.kind].predicted, probability=None)
+        for pair in pairs
+        if (pair.case, pair.kind) in others
+    )

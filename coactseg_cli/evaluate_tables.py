@@ -26,6 +26,7 @@ from coactseg_cli.metrics.rows import (
     FrocRow,
     IsbiRow,
     NotScored,
+    RaterIsbiRow,
     RaterRow,
     SiteRow,
     SizeRow,
@@ -51,25 +52,35 @@ _OF_METHODS: tuple[tuple[str, type[Any], Callable[[MethodResult], Sequence[Any]]
     ("isbi", IsbiRow, lambda m: m.isbi, "Raw score of the ISBI 2015 longitudinal challenge."),
     ("froc", FrocRow, lambda m: m.froc, "Lesion sensitivity against false candidates per case (free-response ROC)."),
     ("thresholds", ThresholdRow, lambda m: m.thresholds, "Scores against the threshold on the probability map."),
-    ("not_scored", NotScored, lambda m: m.not_scored, "Cases that were not compared, and why."),
 )
 
 
 def write_tables(result: EvaluateResult, out: Path) -> None:
     """Write every table and settings.json; one without rows has its header only. Raises: CannotCreate."""
     _write_cases(result.methods, out / "per_case.tsv")
+    _write_not_scored(result, out / "not_scored.tsv")
     for name, kind, rows_of, description in _OF_METHODS:
         columns = METHOD | columns_of(kind)
         rows = [{"method": method.name, **_cells(row, kind)} for method in result.methods for row in rows_of(method)]
         write_table(out / f"{name}.tsv", rows, columns, description=description)
-    raters = [_cells(row, RaterRow) for row in result.raters]
-    first = ("rater", "against")
-    columns = columns_of(RaterRow)
-    columns = {name: columns[name] for name in (*first, *(name for name in columns if name not in first))}
-    write_table(out / "raters.tsv", raters, columns, description="Raters against the reference and against each other.")
+    _write_raters(out / "raters.tsv", result.raters, RaterRow, "Raters against the reference and against each other; methods against both.")
+    _write_raters(out / "isbi_raters.tsv", result.isbi_raters, RaterIsbiRow, "isbi.tsv for raters, and for methods against each rater.")
     compared = [_cells(row, ComparisonRow) for row in result.comparison]
     write_table(out / "comparison.tsv", compared, columns_of(ComparisonRow), description="Methods against each other, paired by patient.")
     write_json(out / "settings.json", result.settings)
+
+
+def _write_raters(path: Path, rows: Sequence[Any], kind: type[Any], description: str) -> None:
+    columns = columns_of(kind)
+    columns = {name: columns[name] for name in ("rater", "against")} | columns
+    write_table(path, [_cells(row, kind) for row in rows], columns, description=description)
+
+
+def _write_not_scored(result: EvaluateResult, path: Path) -> None:
+    of_methods = [(method.name, row) for method in result.methods for row in method.not_scored]
+    of_raters = [(f"{rated.rater} against {rated.against}", row) for rated in result.rater_results for row in rated.not_scored]
+    rows = [{"method": name, **_cells(row, NotScored)} for name, row in (*of_methods, *of_raters)]
+    write_table(path, rows, METHOD | columns_of(NotScored), description="Cases that were not compared, and why.")
 
 
 def _write_cases(methods: Iterable[MethodResult], path: Path) -> None:

@@ -150,7 +150,8 @@ class EvaluateResult:
     @property
     def not_scored(self) -> tuple[NotScored, ...]:
         """Of every method, then of every rater."""
-        return tuple(row for one in (*self.methods, *self.rater_results) for row in one.not_scored)
+        of_methods = (row for method in self.methods for row in method.not_scored)
+        return (*of_methods, *(row for rated in self.rater_results for row in rated.not_scored))
 
     @property
     def failures(self) -> tuple[NotScored, ...]:
