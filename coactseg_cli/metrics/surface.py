@@ -52,17 +52,17 @@ def measure(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, 
     return between(surface_voxels(predicted), surface_voxels(reference), spacing)
 
 
-def between(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> SurfaceDistances:
-    """Distances between two sets of voxel indices, (n, 3) and (m, 3)."""
-    return SurfaceDistances(_nearest(predicted, reference, spacing), _nearest(reference, predicted, spacing))
+def between(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float], limit: float = math.inf) -> SurfaceDistances:
+    """Distances between two sets of voxel indices, (n, 3) and (m, 3); what lies `limit` or further away may be infinite."""
+    return SurfaceDistances(_nearest(predicted, reference, spacing, limit), _nearest(reference, predicted, spacing, limit))
 
 
-def _nearest(points: np.ndarray, targets: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+def _nearest(points: np.ndarray, targets: np.ndarray, spacing: tuple[float, float, float], limit: float) -> np.ndarray:
     if not len(targets):
         return np.full(len(points), np.inf)
     if not len(points):
         return np.zeros(0)
-    distances, _ = cKDTree(targets * np.array(spacing)).query(points * np.array(spacing))
+    distances, _ = cKDTree(targets * np.array(spacing)).query(points * np.array(spacing), distance_upper_bound=limit)
     return np.asarray(distances, dtype=np.float64)
 
 
@@ -125,8 +125,8 @@ def area_within(predicted: Surfels, reference: Surfels, spacing_mm: tuple[float,
     """
     if not reference.areas.size:
         return math.nan
-    distances = between(predicted.indices, reference.indices, spacing_mm)
     limit = tolerance * (1 + ROUNDING)
+    distances = between(predicted.indices, reference.indices, spacing_mm, 2 * limit)
     near = (
         predicted.areas[distances.predicted_to_reference <= limit].sum() + reference.areas[distances.reference_to_predicted <= limit].sum()
     )

@@ -18,7 +18,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -74,6 +74,7 @@ def surfels_of(voxels: MaskVoxels, surface: np.ndarray, spacing_mm: tuple[float,
     return Surfels(voxels.indices(cells[crossed]), cell_areas(spacing_mm)[codes[crossed]])
 
 
+@lru_cache(maxsize=16)
 def cell_areas(spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Surface area inside a cell for each of the 256 codes: (256,) mm2."""
     x, y, z = spacing_mm

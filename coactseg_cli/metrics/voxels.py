@@ -54,17 +54,22 @@ class Components:
 
 def voxels_of(*masks: np.ndarray) -> tuple[MaskVoxels, ...]:
     """List the voxels of boolean (X, Y, Z) arrays of one shape, all in the box that holds them all."""
-    ordered = [np.asfortranarray(mask) for mask in masks]
-    found = [np.flatnonzero(mask.reshape(-1, order="F")) for mask in ordered]
-    indices = [np.stack(np.unravel_index(positions, masks[0].shape, order="F"), axis=1) for positions in found]
-    every = np.concatenate([*indices, np.zeros((0, 3), np.int64)])
-    low, high = (every.min(axis=0), every.max(axis=0)) if len(every) else (np.zeros(3, np.int64), np.zeros(3, np.int64))
-    return tuple(_in_box(each, low - 1, high + 2) for each in indices)
+    found = [np.flatnonzero(np.asfortranarray(mask).reshape(-1, order="F")) for mask in masks]
+    axes = [np.unravel_index(positions, masks[0].shape, order="F") for positions in found]
+    full = [each for each in axes if each[0].size]
+    low = np.array([min((int(each[axis].min()) for each in full), default=0) for axis in range(3)])
+    high = np.array([max((int(each[axis].max()) for each in full), default=0) for axis in range(3)])
+    return tuple(_in_box(each, low - 1, high + 2) for each in axes)
 
 
-def _in_box(indices: np.ndarray, start: np.ndarray, stop: np.ndarray) -> MaskVoxels:
+def _in_box(axes: tuple[np.ndarray, ...], start: np.ndarray, stop: np.ndarray) -> MaskVoxels:
+    """Put voxels with these indices, one array per axis, into the box from `start` on, before `stop`."""
+    x, y, _ = (int(n) for n in stop - start)
+    positions = (axes[2] - start[2]) * y
+    positions += axes[1] - start[1]
+    positions *= x
+    positions += axes[0] - start[0]
     mask = np.zeros(tuple(stop - start), bool, order="F")
-    positions = np.ravel_multi_index(tuple((indices - start).T), mask.shape, order="F")
     mask.reshape(-1, order="F")[positions] = True
     return MaskVoxels(mask, positions, start)
 
@@ -109,5 +114,6 @@ def components(voxels: MaskVoxels, connectivity: int) -> Components:
 def centres(voxels: MaskVoxels, parts: Components) -> np.ndarray:
     """Mean voxel index of each component on the whole grid: (M, 3)."""
     n = len(parts.sizes)
-    sums = [np.bincount(parts.of_voxel, weights=axis, minlength=n) for axis in voxels.indices(voxels.positions).T]
-    return np.asarray(np.stack(sums, axis=1) / parts.sizes[:, None])
+    axes = np.unravel_index(voxels.positions, voxels.mask.shape, order="F")
+    sums = [np.bincount(parts.of_voxel, weights=axis, minlength=n) for axis in axes]
+    return np.asarray(np.stack(sums, axis=1) / parts.sizes[:, None] + voxels.start)
