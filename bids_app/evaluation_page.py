@@ -87,6 +87,7 @@ class Chapter:
     short: str  # in the list of links
     blocks: tuple[Block, ...]
     breaks: bool = False  # starts a new printed page
+    group: str = ""  # what it shares with its neighbours, in the list of links
 
 
 @dataclass(frozen=True, slots=True)

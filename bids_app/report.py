@@ -152,9 +152,7 @@ def quote_css(text: str) -> str:
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """The templates' surroundings, for every page: escaping is on, and a field that a template misspells is an error."""
-    made = Environment(
-        loader=PackageLoader("bids_app"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    made = Environment(loader=PackageLoader("bids_app"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["cell"] = format_cell
     made.filters["css"] = quote_css
     made.tests["numeric"] = lambda value: value is None or isinstance(value, int | float)

@@ -6,6 +6,7 @@ several side by side. No pyplot, no global state that outlasts a call, no date: 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import math
@@ -24,7 +25,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 WIDTH_IN = 3.5  # 336 CSS pixels, 89 mm: one column of a journal
 PNG_DPI = 200
-LAYOUT_PASSES = 2  # tick labels change when the axes shrink, and then need another width
+MOST_DECADES = 5  # of a logarithmic axis; what is smaller lies between zero and its first power of ten
 MANY_POINTS = 500  # from here on points are drawn as one bitmap inside the SVG, which stays small so
 
 # Okabe and Ito's colours that stand out against white and against near black alike; markers and dashes repeat what they say.
@@ -33,7 +34,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "d")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (5, 1.4, 1.2, 1.4)))
 
 INK, SOFT, LINE, PAPER = "#1b2430", "#566273", "#d9dfe6", "#ffffff"
-PAGE_COLOURS = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"}  # follow light, dark and print
+PAGE_COLOURS = {
+    INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)", **{c: f"var(--plot-{i})" for i, c in enumerate(PALETTE)},
+}  # of templates/plots.css: follow light, dark and print  # fmt: skip
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: no machine looks different
@@ -119,8 +122,8 @@ def new_figure(height_in: float, rows: int = 1, heights: Sequence[float] | None 
 def encode(figure: Figure, name: str, title: str, alt: str, caption: str = "") -> Plot:
     """Save a figure as SVG and PNG with one layout."""
     with house_style(name):
-        for _ in range(LAYOUT_PASSES):
-            figure.draw_without_rendering()
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
         figure.set_layout_engine("none")
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -129,19 +132,23 @@ def encode(figure: Figure, name: str, title: str, alt: str, caption: str = "") -
 
 
 def inline_svg(svg: str, name: str) -> str:
-    """Cut an SVG file down to its element: no prologue, no comments (they hold labels), ids prefixed, house colours as CSS variables."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    prefix = re.sub(r"\W", "-", name)
-    body = re.sub(r'\bid="', f'id="{prefix}-', body)
-    body = re.sub(r'href="#', f'href="#{prefix}-', body)
-    body = body.replace("url(#", f"url(#{prefix}-")
+    """Cut an SVG file down to its element: no prologue, no comments (they hold labels), ids of its own, hundredths of a point.
+
+    The house colours become CSS variables of the page; the size becomes the page's business.
+    """
+    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r' (?:width|height)="[\d.]+pt"', "", body, count=2)
+    prefix = "p" + hashlib.sha256(name.encode()).hexdigest()[:6]
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", body)
+    body = re.sub(r' (?:d|x|y|points)="[^"]*"', _round_numbers, body)
     for colour, variable in PAGE_COLOURS.items():
         body = body.replace(colour, variable)
-    body = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" ([^>]*?)height="[\d.]+pt"', r"<svg \1\2", body, count=1)
-    body = re.sub(r'<svg ([^>]*?)height="[\d.]+pt" ([^>]*?)width="[\d.]+pt"', r"<svg \1\2", body, count=1)
-    body = re.sub(r"\s*\n\s*", "\n", body)
+    body = re.sub(r"\s*\n\s*", " ", body)
     return body.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1).strip()
+
+
+def _round_numbers(attribute: re.Match[str]) -> str:
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", attribute[0])
 
 
 def colour_of(index: int) -> str:
@@ -174,15 +181,15 @@ def wide_range(values: Sequence[float], ratio: float = 50.0) -> bool:
 
 
 def log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
-    """Make one axis logarithmic with plain tick labels; zero keeps a place of its own below the smallest power of ten."""
+    """Make one axis logarithmic with plain tick labels; below the first power of ten it is linear down to zero, where values lie there."""
     positive = [v for v in values if v > 0 and math.isfinite(v)]
-    low = 10.0 ** math.floor(math.log10(min(positive)))
     high = 10.0 ** math.ceil(math.log10(max(positive) * 1.0001))
-    has_zero = any(v == 0 for v in values)
+    low = max(10.0 ** math.floor(math.log10(min(positive))), high / 10.0**MOST_DECADES)
+    has_zero = any(0 <= v < low for v in values)
     setter, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
     limits = axes.set_xlim if which == "x" else axes.set_ylim
     if has_zero:
-        setter("symlog", linthresh=low, linscale=0.4)
+        setter("symlog", linthresh=low, linscale=0.4 if low * 1e4 > high else 0.6)
     else:
         setter("log")
     decades = round(math.log10(high / low))

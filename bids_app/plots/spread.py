@@ -78,6 +78,8 @@ def boxes(groups: Sequence[Group], label: str, *, limits: tuple[float, float] | 
             axes.set_xlim(limits[0] - pad, limits[1] + pad)
         else:
             whole_ticks(axes, "x", everything)
+            pad = 0.04 * (max(everything) - min(everything)) or 1.0
+            axes.set_xlim(min(everything) - pad, max(everything) + pad)
         for row, (group, values) in enumerate(zip(groups, kept, strict=True)):
             _draw_box(axes, row, values, group.colour)
             _draw_points(axes, row, values, group.colour)
@@ -163,4 +165,4 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 def _counted(label: str, n: int, n_kept: int) -> str:
     """The name, and below it how many values there are and how many are undefined."""
     lost = f", {n - n_kept} n/a" if n_kept < n else ""
-    return f"{shorten(label)}\nn = {n_kept}{lost}"
+    return f"{shorten(label, 24)}\nn = {n_kept}{lost}"

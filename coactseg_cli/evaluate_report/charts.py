@@ -15,7 +15,7 @@ from bids_app.plots.rates import Series, Share, rates
 from bids_app.plots.spread import Group, boxes
 from coactseg_cli.evaluate_report.cells import interval, number
 from coactseg_cli.evaluate_report.names import SITE_PLOTS, Shown, kind_title, plotted_metrics, shown
-from coactseg_cli.evaluate_report.tables import WITH
+from coactseg_cli.evaluate_report.tables import WITH, size_name
 from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.results import EvaluateResult, MethodResult
 from coactseg_cli.metrics.rows import SizeRow
@@ -63,7 +63,7 @@ def _boxes_of(result: EvaluateResult, kind: str, one: Shown) -> Chart:
 
 def site_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     """Box plots with a row per site and method."""
-    sites = dict.fromkeys(row.site for m in result.methods for row in m.by_site)
+    sites = dict.fromkeys(row.site or "n/a" for m in result.methods for row in m.by_site)
     charts = []
     for one in (shown(metric) for metric in SITE_PLOTS):
         groups = [
@@ -76,13 +76,15 @@ def site_charts(result: EvaluateResult, kind: str) -> list[Chart]:
             for i, method in enumerate(result.methods)
         ]
         findings = [
-            f"{row.site}{', ' + m.name if len(result.methods) > 1 else ''}: median {number(row.median, one.digits)}"
+            f"{row.site or 'n/a'}{', ' + m.name if len(result.methods) > 1 else ''}: median {number(row.median, one.digits)}"
             for m in result.methods
             for row in m.by_site
             if (row.group, row.kind, row.metric) == (WITH, kind, one.metric)
         ]
         drawn = boxes(groups, one.axis, limits=one.limits, may_log=one.may_log)
-        charts.append(Chart(f"{kind}_sites_{one.metric}", f"{one.title} by site", drawn, f"Box plot of {one.axis} by site. {'; '.join(findings)}."))
+        charts.append(
+            Chart(f"{kind}_sites_{one.metric}", f"{one.title} by site", drawn, f"Box plot of {one.axis} by site. {'; '.join(findings)}.")
+        )
     return charts
 
 
@@ -93,9 +95,9 @@ def size_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     false = [Series(m.name, [_false(row) for row in _by_size(m, kind)], i) for i, m in enumerate(result.methods)]
     caption = "Bars: 95 % Wilson interval, which takes lesions as independent; right: lesions."
     return [
-        Chart(f"{kind}_size_detection", "Detection by size", rates(_mm3(sizes), found, "Detected share of reference lesions"),
+        Chart(f"{kind}_size_detection", "Detection by size", rates([size_name(s) for s in sizes], found, "Detected share of reference lesions"),
               _size_alt("Share of reference lesions detected", sizes, found), caption),
-        Chart(f"{kind}_size_false", "False lesions by size", rates(_mm3(sizes), false, "False share of predicted lesions"),
+        Chart(f"{kind}_size_false", "False lesions by size", rates([size_name(s) for s in sizes], false, "False share of predicted lesions"),
               _size_alt("Share of predicted lesions that are false", sizes, false), caption),
     ]  # fmt: skip
 
@@ -138,7 +140,9 @@ def threshold_charts(result: EvaluateResult, kind: str) -> list[Chart]:
         f"{_prefix(result, m)}{title} largest at {best}" for m in result.methods for metric, title in names.items()
         for best in _best(of[m.name], metric)
     )  # fmt: skip
-    return [Chart(f"{kind}_thresholds", "Scores by threshold", curves(panels, "Threshold on the probability", x_limits=(0.0, 1.0)), f"{alt}.")]
+    return [
+        Chart(f"{kind}_thresholds", "Scores by threshold", curves(panels, "Threshold on the probability", x_limits=(0.0, 1.0)), f"{alt}.")
+    ]
 
 
 def scores_with(method: MethodResult, kind: str) -> list[CaseScores]:
@@ -171,14 +175,10 @@ def _false(row: SizeRow) -> Share:
     return Share(row.n_false, row.n_predicted, row.false_wilson_low, row.false_wilson_high)
 
 
-def _mm3(sizes: Sequence[str]) -> list[str]:
-    return [f"{size.replace('-', '–')} mm³" for size in sizes]
-
-
 def _size_alt(what: str, sizes: Sequence[str], series: Sequence[Series]) -> str:
     parts = []
     for one in series:
-        shares = ", ".join(f"{size} mm³ {share.k} of {share.n}" for size, share in zip(sizes, one.shares, strict=True))
+        shares = ", ".join(f"{size_name(size)} {share.k} of {share.n}" for size, share in zip(sizes, one.shares, strict=True))
         parts.append(f"{one.label}: {shares}" if len(series) > 1 else shares)
     return f"{what} by lesion volume. {'; '.join(parts)}."
 

@@ -60,7 +60,9 @@ def _overlap(convention: str) -> str:
 
 
 def _cohort(result: EvaluateResult) -> str:
-    definition = result.settings.get("Definitions", {}).get("ci95", "percentile bootstrap of the mean, patients resampled; proportions: Wilson")
+    definition = result.settings.get("Definitions", {}).get(
+        "ci95", "percentile bootstrap of the mean, patients resampled; proportions: Wilson"
+    )
     return (
         f"Scores are given as mean, standard deviation (ddof 1), median and quartiles over cases; 95 % confidence intervals: {definition}. "
         "Agreement of volumes and lesion counts is given as Bland-Altman limits (bias ± 1.96 SD), Pearson's and Spearman's correlation and ICC(A,1)."

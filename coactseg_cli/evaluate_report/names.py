@@ -53,6 +53,7 @@ _ALL = (
     Shown("nsd_1mm", "NSD at 1 mm", 3, _SHARE),
     Shown("volume_difference_mm3", "Volume difference", 1),
     Shown("volume_difference_percent", "Volume difference", 1),
+    Shown("volume_error_percent", "Volume error without sign", 1),
     Shown("false_lesions", "False lesions", 2),
     Shown("false_volume_mm3", "Volume of false lesions", 1, may_log=True),
     Shown("lesions_ref", "Reference lesions", 2),

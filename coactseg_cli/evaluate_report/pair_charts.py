@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, scatter
+from bids_app.plots.canvas import shorten
 from bids_app.plots.spread import Difference, differences
 from coactseg_cli.evaluate_report.cells import estimate, interval, number, significant
 from coactseg_cli.evaluate_report.charts import Chart
@@ -29,7 +30,9 @@ def scatter_charts(result: EvaluateResult, kind: str) -> list[Chart]:
 
 
 def _scatter(result: EvaluateResult, kind: str, quantity: str, title: str, axis: str, columns: tuple[str, str]) -> Chart:
-    clouds = [Cloud(m.name, *_pairs(_of_kind(m, kind), columns), i) for i, m in enumerate(result.methods)]
+    clouds = [
+        Cloud(m.name if len(result.methods) > 1 else "cases", *_pairs(_of_kind(m, kind), columns), i) for i, m in enumerate(result.methods)
+    ]
     findings = [
         f"{_prefix(result, m)}Pearson {number(row.pearson, 3)}, Spearman {number(row.spearman, 3)}, "
         f"ICC(A,1) {estimate(row.icc_a1, row.icc_a1_ci95_low, row.icc_a1_ci95_high, 3)}, n = {row.n}"
@@ -84,9 +87,8 @@ def difference_charts(result: EvaluateResult, kind: str) -> list[Chart]:
         if rows:
             drawn = differences([_difference(r, methods, i) for i, r in enumerate(rows)], f"Difference of {one.axis}")
             findings = [_verdict(r, one.digits) for r in rows]
-            caption = "A point per patient; diamond and bar: median and its 95 % interval."
             alt = f"Paired differences of {one.axis}. {'; '.join(findings)}."
-            charts.append(Chart(f"{kind}_difference_{one.metric}", f"{one.title}", drawn, alt, f"{'; '.join(findings)}. {caption}"))
+            charts.append(Chart(f"{kind}_difference_{one.metric}", f"{one.title}", drawn, alt))
     return charts
 
 
@@ -104,7 +106,8 @@ def patient_differences(row: ComparisonRow, a: MethodResult, b: MethodResult) ->
 
 def _difference(row: ComparisonRow, methods: dict[str, MethodResult], colour: int) -> Difference:
     values = patient_differences(row, methods[row.method_a], methods[row.method_b])
-    return Difference(f"{row.method_b} − {row.method_a}", values, row.median_difference, row.ci95_low, row.ci95_high, colour)
+    name = f"{shorten(row.method_b, 10)} − {shorten(row.method_a, 10)}"
+    return Difference(name, values, row.median_difference, row.ci95_low, row.ci95_high, colour)
 
 
 def _verdict(row: ComparisonRow, digits: int) -> str:
@@ -133,7 +136,9 @@ def _pairs(scores: Sequence[CaseScores], columns: tuple[str, str]) -> tuple[list
 
 def _differences(scores: Sequence[CaseScores], quantity: str) -> tuple[list[float], list[float]]:
     """Means and differences of a quantity, NaN where the logarithm has none."""
-    reference, predicted = _pairs(scores, ("lesions_ref", "lesions_pred") if quantity == "lesions" else ("volume_ref_mm3", "volume_pred_mm3"))
+    reference, predicted = _pairs(
+        scores, ("lesions_ref", "lesions_pred") if quantity == "lesions" else ("volume_ref_mm3", "volume_pred_mm3")
+    )
     if quantity == "log_volume":
         both = [r > 0 and p > 0 for r, p in zip(reference, predicted, strict=True)]
         reference = [math.log(r) if ok else math.nan for r, ok in zip(reference, both, strict=True)]

@@ -18,13 +18,12 @@ from coactseg_cli.evaluate_files import masks_of, nearest
 from coactseg_cli.evaluate_report.cells import number
 from coactseg_cli.metrics.columns import CaseScores, LesionRow
 from coactseg_cli.metrics.results import EvaluatedCase, MethodResult
-from coactseg_cli.volumes import Volume, load_stored, to_ras
+from coactseg_cli.volumes import Volume, box_of, load_stored, to_ras
 
 FOUND: Colour = (90, 200, 255)  # blue, yellow and red differ in brightness too
 MISSED: Colour = (255, 225, 60)
 FALSE: Colour = (255, 80, 50)
 SILHOUETTE = 0.35  # grey of the reference where there is no scan
-MARGIN_MM = 12.0
 RULE = "Cases are ranked by Dice among those with reference lesions; of an even number, the lower of the two in the middle is the median."
 
 
@@ -99,12 +98,13 @@ def draw(case: EvaluatedCase, lesions: Sequence[LesionRow], connectivity: int, t
         Overlay(scene["false"].data, FALSE, "false (thick, dotted)", 2, dotted=True),
     )
     either = scene["found"].data | scene["missed"].data | scene["false"].data
+    brain = _field(either, ras.data) if note else brain
     chosen, shown, total = choose_slices(either, brain, count)
     x, y, z = ras.affine[:3, 3]
     picture = figures.mosaic(
         image,
         ras.spacing_mm,
-        figures.grey_window([image], [brain]) if case.background and not note else (0.0, 1.0),
+        (0.0, 1.0) if note else figures.grey_window([image], [brain]),
         overlays,
         brain=brain,
         slices=chosen,
@@ -137,3 +137,13 @@ def _image(case: EvaluatedCase, reference: Volume) -> tuple[np.ndarray, np.ndarr
         image = to_ras(nearest(load_stored(case.background), reference)).data
         return image, image > 0 if (image > 0).any() else None, ""
     return np.where(mask, SILHOUETTE, 0.0), None, " There is no scan: grey is the reference."
+
+
+def _field(*masks: np.ndarray) -> np.ndarray | None:
+    """The box around what is drawn, filled, so that a picture without a scan is not mostly empty; None where nothing is drawn."""
+    either = np.logical_or.reduce(masks)
+    if not either.any():
+        return None
+    filled = np.zeros(either.shape, bool)
+    filled[box_of(either).slices] = True
+    return filled

@@ -25,6 +25,7 @@ from coactseg_cli.evaluate_report.tables import (
     comparison_table,
     confusion_table,
     main_table,
+    overview_table,
     rater_table,
     site_table,
     size_table,
@@ -45,7 +46,10 @@ def write_report(result: EvaluateResult, out_dir: Path) -> Path:
         write_bytes(out_dir / "figures" / f"{plot.name}.png", plot.png)
     tables = [main_table(result, kind, words.convention_of(result)) for kind in words.kinds_of(result)]
     write_text(out_dir / "main_table.md", "\n".join(to_markdown(table) for table in tables))
-    write_text(out_dir / "main_table.tex", "\n".join(to_latex(table, f"{kind}-lesions") for table, kind in zip(tables, words.kinds_of(result), strict=True)))
+    write_text(
+        out_dir / "main_table.tex",
+        "\n".join(to_latex(table, f"{kind}-lesions") for table, kind in zip(tables, words.kinds_of(result), strict=True)),
+    )
     path = out_dir / PAGE_NAME
     write_text(path, render(page))
     return path
@@ -56,40 +60,39 @@ def page_of(result: EvaluateResult) -> EvaluationPage:
     chapters = [_summary(result)]
     for kind in words.kinds_of(result):
         chapters += _chapters_of(result, kind)
-    chapters += [c for c in (_isbi(result), _not_scored(result)) if c is not None]
-    chapters += [_definitions(result), _methods(result)]
+    chapters += [*_isbi(result), _not_scored(result), _definitions(result), _methods(result)]
     return EvaluationPage("Evaluation of lesion segmentations", words.lead(result), RESEARCH_LINE, __version__, tuple(chapters))
 
 
 def _summary(result: EvaluateResult) -> Chapter:
-    sentences = [Words(text, "result") for text in words.findings(result)]
+    several = len(result.methods) * len(words.kinds_of(result)) > 2
+    found: list[Block] = [TableBlock(overview_table(result))] if several else [Words(text, "result") for text in words.findings(result)]
     warnings = [Words(text, "warning") for text in words.warnings(result)]
     empty = [] if result.scores else [Words("No case was scored; see Not scored.", "warning")]
-    return Chapter("summary", "Summary", "Summary", (Cards(words.headline(result)), *empty, *sentences, *warnings))
+    return Chapter("summary", "Summary", "Summary", (Cards(words.headline(result)), *empty, *found, *warnings))
 
 
 def _chapters_of(result: EvaluateResult, kind: str) -> Iterator[Chapter]:
     """The chapters on one kind of lesions, those without content left out."""
     convention = words.convention_of(result)
-    parts: list[tuple[str, str, list[Block]]] = [
-        ("scores", "Scores", _scores(result, kind, convention)),
-        ("without", "Cases without reference lesions", _without(result, kind)),
-        ("activity", "Patients with and without lesions", _activity(result, kind)),
-        ("comparison", "Comparison of methods", _comparison(result, kind)),
-        ("size", "By lesion size", _size(result, kind)),
-        ("agreement", "Volume and number of lesions", _agreement(result, kind)),
-        ("froc", "FROC and thresholds", _curves(result, kind)),
-        ("site", "By site", _site(result, kind)),
-        ("raters", "Raters", _shown(rater_table(result, kind, convention))),
-        ("pictures", "Worst, median and best case", _pictures(result, kind)),
-        ("cases", "Each case", _shown(case_table(result, kind, convention))),
+    parts: list[tuple[str, str, str, list[Block]]] = [
+        ("scores", "Scores", "Scores", _scores(result, kind, convention)),
+        ("without", "Cases without reference lesions", "Without lesions", _without(result, kind)),
+        ("activity", "Patients with and without lesions", "Patients", _activity(result, kind)),
+        ("comparison", "Comparison of methods", "Comparison", _comparison(result, kind)),
+        ("size", "By lesion size", "Size", _size(result, kind)),
+        ("agreement", "Volume and number of lesions", "Volume", _agreement(result, kind)),
+        ("froc", "FROC and thresholds", "FROC", _curves(result, kind)),
+        ("site", "By site", "Site", _site(result, kind)),
+        ("raters", "Raters", "Raters", _shown(rater_table(result, kind, convention))),
+        ("pictures", "Worst, median and best case", "Pictures", _pictures(result, kind)),
+        ("cases", "Each case", "Cases", _shown(case_table(result, kind, convention))),
     ]
-    several = len(words.kinds_of(result)) > 1
-    for anchor, title, blocks in parts:
+    group = kind_title(kind) if len(words.kinds_of(result)) > 1 else ""
+    for anchor, title, short, blocks in parts:
         if blocks:
-            of = f"{kind_title(kind)}: " if several else ""
-            text = f"{of}{title[0].lower()}{title[1:]}" if of and not title.startswith("FROC") else f"{of}{title}"
-            yield Chapter(f"{kind}-{anchor}", text, text, tuple(blocks), breaks=anchor in {"scores", "pictures"})
+            full = f"{group}: {title if title[1].isupper() else title[0].lower() + title[1:]}" if group else title
+            yield Chapter(f"{kind}-{anchor}", full, short, tuple(blocks), anchor in {"scores", "pictures"}, group)
 
 
 def _shown(table: Table | None) -> list[Block]:
@@ -116,7 +119,9 @@ def _activity(result: EvaluateResult, kind: str) -> list[Block]:
 
 def _comparison(result: EvaluateResult, kind: str) -> list[Block]:
     tables = [b for group in (WITH, WITHOUT) for b in _shown(comparison_table(result, kind, group))]
-    return [*tables, block(difference_charts(result, kind))] if tables else []
+    test = Words(words.comparison_test(result, kind), "key")
+    caption = Words("Plots: a point per patient; diamond and bar: median and its 95 % interval.", "key")
+    return [*tables, test, block(difference_charts(result, kind)), caption] if tables else []
 
 
 def _size(result: EvaluateResult, kind: str) -> list[Block]:
@@ -150,12 +155,12 @@ def _pictures(result: EvaluateResult, kind: str) -> list[Block]:
     return [Words(f"{RULE} Lesions below the size limit are not drawn. R and L: the patient's right and left."), *blocks] if blocks else []
 
 
-def _isbi(result: EvaluateResult) -> Chapter | None:
+def _isbi(result: EvaluateResult) -> list[Chapter]:
     blocks = _shown(isbi_table(result))
-    return Chapter("isbi", "ISBI 2015 score", "ISBI 2015", tuple(blocks)) if blocks else None
+    return [Chapter("isbi", "ISBI 2015 score", "ISBI 2015", tuple(blocks))] if blocks else []
 
 
-def _not_scored(result: EvaluateResult) -> Chapter | None:
+def _not_scored(result: EvaluateResult) -> Chapter:
     blocks = _shown(not_scored_table(result)) or [Words("Every case was scored.")]
     return Chapter("not-scored", "Not scored", "Not scored", tuple(blocks))
 

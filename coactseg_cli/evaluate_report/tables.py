@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from bids_app.report import Cell, Heading, Table
@@ -54,6 +55,33 @@ def main_table(result: EvaluateResult, kind: str, convention: str) -> Table:
     return with_method(result, f"{kind_title(kind)}: {GROUPS[WITH]}", (words("Score"), *SPREAD, pooled), rows)
 
 
+def overview_table(result: EvaluateResult) -> Table:
+    """Dice, lesion F1 and clean cases of each kind and method."""
+    rows: Rows = tuple(
+        (
+            method.name,
+            kind_title(kind),
+            *(_mean_of(method, kind, metric) for metric in ("dice", "lesion_f1")),
+            *(f"{row.k} of {row.n}" for row in activity_of(method, kind, "no_false_lesion")),
+        )
+        for kind in dict.fromkeys(row.kind for m in result.methods for row in m.summary)
+        for method in result.methods
+    )
+    headings = (
+        words(METHOD),
+        words("Kind"),
+        figures("Mean Dice [95 % CI]", "cases with reference lesions; percentile bootstrap, patients resampled"),
+        figures("Mean lesion F1 [95 % CI]"),
+        figures("Free of lesions", "cases without reference lesion that stay free of lesions"),
+    )
+    return Table("Main results", headings, rows)
+
+
+def _mean_of(method: MethodResult, kind: str, metric: str) -> str:
+    rows = _of(method.summary, WITH, kind, metric)
+    return next((estimate(row.mean, row.ci95_low, row.ci95_high, shown(metric).digits) for row in rows), number(math.nan, 3))
+
+
 def without_table(result: EvaluateResult, kind: str) -> Table:
     """False lesions where the reference is empty: a row per score and method."""
     rows = tuple(
@@ -97,7 +125,7 @@ def size_table(result: EvaluateResult, kind: str) -> Table:
     """Detection and false lesions by lesion volume."""
     rows: Rows = tuple(
         (
-            f"{row.size} mm³",
+            size_name(row.size),
             *_named(result, method),
             f"{row.n_detected} of {row.n_reference}",
             share(row.detection_rate, row.detection_ci95_low, row.detection_ci95_high),
@@ -125,10 +153,15 @@ def size_table(result: EvaluateResult, kind: str) -> Table:
     return with_method(result, f"{kind_title(kind)}: by lesion size", headings, rows)
 
 
+def size_name(size: str) -> str:
+    """A range of volumes for readers: 10–50 mm³."""
+    return f"{size.replace('-', '–')} mm³"
+
+
 def site_table(result: EvaluateResult, kind: str) -> Table:
     """The main scores at each site."""
     rows = tuple(
-        (row.site, *_named(result, method), one.axis, *_spread(row, one))
+        (row.site or "n/a", *_named(result, method), one.axis, *_spread(row, one))
         for site in dict.fromkeys(row.site for m in result.methods for row in m.by_site)
         for one in (shown(metric) for metric in BY_SITE)
         for method in result.methods
@@ -160,12 +193,9 @@ def comparison_table(result: EvaluateResult, kind: str, group: str) -> Table:
             number(row.median_a, d),
             number(row.median_b, d),
             estimate(row.median_difference, row.ci95_low, row.ci95_high, d),
-            significant(row.statistic, 6),
             significant(row.p),
             significant(row.p_holm),
             number(row.rank_biserial, 3),
-            number(row.common_language, 3),
-            f"{row.zero_method}, {row.p_method}",
         )
         for row in result.comparison
         if (row.kind, row.group) == (kind, group)
@@ -179,12 +209,9 @@ def comparison_table(result: EvaluateResult, kind: str, group: str) -> Table:
         figures("Median, first", "of the method after the minus sign"),
         figures("Median, second", "of the method before it"),
         figures("Median difference [95 % CI]", "percentile bootstrap, patients resampled"),
-        figures("W", "Wilcoxon signed-rank statistic"),
         figures("p", "two-sided"),
         figures("p Holm", "corrected over the scores and pairs of methods of this table"),
         figures("r", "rank-biserial correlation; positive: the method before the minus sign is larger"),
-        figures("CL", "chance that a value of the method before the minus sign exceeds one of the other"),
-        words("Test", "treatment of equal values, distribution"),
     )
     return Table(f"{kind_title(kind)}: methods compared, {GROUPS[group]}", headings, rows)
 
@@ -230,7 +257,12 @@ def case_table(result: EvaluateResult, kind: str, convention: str) -> Table:
         for case, scores in zip(method.cases, method.scores, strict=True)
         if scores.kind == kind
     )
-    headings = (words("Case"), *((words("Site"),) if sites else ()), *(figures(one.title, unit=one.unit) for one in metrics), words("Flags"))
+    headings = (
+        words("Case"),
+        *((words("Site"),) if sites else ()),
+        *(figures(one.title, unit=one.unit) for one in metrics),
+        words("Flags"),
+    )
     return with_method(result, f"{kind_title(kind)}: each case", headings, rows)
 
 

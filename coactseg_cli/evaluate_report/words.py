@@ -88,7 +88,7 @@ def _means(method: MethodResult, kind: str) -> list[Finding]:
 def findings(result: EvaluateResult) -> list[str]:
     """The main result of each kind and method in a sentence."""
     return [
-        f"{f'{method.name}, ' if len(result.methods) > 1 else ''}{kind_title(kind).lower()}: {text}."
+        f"{f'{method.name}, ' if len(result.methods) > 1 else ''}{kind_title(kind)}: {text}."
         for kind in kinds_of(result)
         for method in result.methods
         if (text := _finding(method, kind))
@@ -98,7 +98,9 @@ def findings(result: EvaluateResult) -> list[str]:
 def _finding(method: MethodResult, kind: str) -> str:
     rows = {row.metric: row for row in method.summary if (row.group, row.kind) == (WITH, kind)}
     parts = [
-        f"{SHOWN[m].title} {rows[m].mean:.3f} (95 % CI {rows[m].ci95_low:.3f} to {rows[m].ci95_high:.3f}, n = {rows[m].n})".replace("nan", "n/a")
+        f"{SHOWN[m].title} {rows[m].mean:.3f} (95 % CI {rows[m].ci95_low:.3f} to {rows[m].ci95_high:.3f}, n = {rows[m].n})".replace(
+            "nan", "n/a"
+        )
         for m in ("dice", "lesion_f1")
         if m in rows
     ]
@@ -113,19 +115,31 @@ def warnings(result: EvaluateResult) -> list[str]:
     lines = []
     if result.missing:
         lines.append(
-            f"{len(result.missing)} predictions are missing; unless they were scored as empty masks they are in no mean, which favours a method "
-            "that skips hard cases."
+            f"{_count(len(result.missing), 'prediction is', 'predictions are')} missing; unless scored as empty masks, they are in no mean, which "
+            "favours a method that skips hard cases."
         )
     if result.failures:
-        lines.append(f"{len(result.failures)} cases failed and are in no mean; the reasons are below, under Not scored.")
+        lines.append(f"{_count(len(result.failures), 'case', 'cases')} failed, in no mean; the reasons are below, under Not scored.")
     counts = {len(m.scores) for m in result.methods}
     if len(counts) > 1:
         numbers = ", ".join(f"{m.name} {len(m.scores)}" for m in result.methods)
         lines.append(f"The methods were scored on different numbers of cases ({numbers}): compare them in the paired tables only.")
     resampled = sum("resampled" in s.flags.split(",") for s in result.scores)
     if resampled:
-        lines.append(f"{resampled} predictions were resampled to the reference's grid (nearest neighbour), which costs accuracy.")
+        lines.append(
+            f"{_count(resampled, 'prediction was', 'predictions were')} resampled to the reference's grid (nearest neighbour), which costs accuracy."
+        )
     return lines
+
+
+def comparison_test(result: EvaluateResult, kind: str) -> str:
+    """Which variants of the test were used."""
+    variants = sorted({f"{row.zero_method}, {row.p_method}" for row in result.comparison if row.kind == kind})
+    return f"Wilcoxon signed-rank tests, two-sided; treatment of equal values, distribution: {'; '.join(variants)}. More columns: comparison.tsv."
+
+
+def _count(n: int, one: str, more: str) -> str:
+    return f"{n} {one if n == 1 else more}"
 
 
 def rules(result: EvaluateResult) -> tuple[tuple[str, str], ...]:

@@ -22,7 +22,15 @@ from coactseg_cli.volumes import Volume, save
 SHAPE, SPACING = (24, 30, 20), (2.0, 1.5, 3.0)
 VOXEL_MM3 = 9.0
 SETTINGS = {
-    "Rules": {"convention": "mm", "connectivity": 6, "min_lesion_mm3": 3.0, "min_lesion_voxels": None, "alpha": 0.1, "beta": 0.7, "gamma": 0.65},
+    "Rules": {
+        "convention": "mm",
+        "connectivity": 6,
+        "min_lesion_mm3": 3.0,
+        "min_lesion_voxels": None,
+        "alpha": 0.1,
+        "beta": 0.7,
+        "gamma": 0.65,
+    },
     "Definitions": {"hd95_mm": "larger of the two directed 95th percentiles, linear interpolation", "sd": "ddof 1"},
     "Cases": {"scored": 12, "failed": [], "missing": ["sub-99"]},
     "Versions": {"coactseg": "0.0", "numpy": "2.0"},
@@ -115,7 +123,15 @@ def make_method(folder: Path, name: str, kind: str, n_cases: int, skill: float, 
             save(Volume(masks[side].astype(np.uint8), np.diag([*SPACING, 1.0])), path, np.uint8)
         site = ("Lyon", "Rennes", None)[i % 3]
         cases.append(
-            EvaluatedCase(case=case, kind=kind, patient=case, site=site, background=background, predicted=paths["predicted"], reference=paths["reference"])
+            EvaluatedCase(
+                case=case,
+                kind=kind,
+                patient=case,
+                site=site,
+                background=background,
+                predicted=paths["predicted"],
+                reference=paths["reference"],
+            )
         )
         scores.append(scores_of(case, kind, rows, rng))
         lesions += rows
@@ -160,7 +176,11 @@ def make_result(
     for i, name in enumerate(names):
         parts = [make_method(folder, name, kind, n_cases, 0.85 - 0.12 * i, background=background if i == 0 else None) for kind in kinds]
         methods.append(_joined(parts))
-    rated = [RaterResult(rater=f"rater {i + 1}", against="reference", cases=m.cases, scores=m.scores) for i, m in enumerate(methods)] if raters else []
+    rated = (
+        [RaterResult(rater=f"rater {i + 1}", against="reference", cases=m.cases, scores=m.scores) for i, m in enumerate(methods)]
+        if raters
+        else []
+    )
     return EvaluateResult(
         methods=tuple(methods),
         rater_results=tuple(rated),
