@@ -152,9 +152,8 @@ def main() -> None:
         wanted = tuple(answer[key] for key in ("dc", "hd95", "asd", "assd", "f1"))
         assert np.allclose(mine, wanted, atol=1e-6), (score.case, mine, wanted)
     print(f"{options.cases} pairs of {' x '.join(map(str, options.shape))} voxels, {options.lesions} lesions each")
-    print(
-        f"evaluate, {options.nprocs} at once:      {together:7.1f} s, {together / options.cases:.3f} s per case; with the page {with_page:.1f} s"
-    )
+    print(f"evaluate, {options.nprocs} at once:         {together:7.1f} s in all, {together / options.cases:.3f} s per case")
+    print(f"the same with the page:       {with_page:7.1f} s in all")
     print(f"memory of the process, peak:  {peak_mb:7.0f} MB")
     print(f"evaluate, one after another:  {ours:7.3f} s per case, cohort tables included")
     print(f"medpy and a plain loop:       {usual:7.3f} s per case, the same five numbers to 1e-6")
