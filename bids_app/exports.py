@@ -23,7 +23,7 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     "±": r"$\pm$",
     "\N{MINUS SIGN}": "$-$",
-    "–": "--",
+    "\N{EN DASH}": "--",
     "²": r"\textsuperscript{2}",
     "³": r"\textsuperscript{3}",
     "…": r"\ldots{}",
@@ -46,11 +46,11 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table, label: str) -> str:
-    """Write a table as a LaTeX table environment that needs the package booktabs; every special character is escaped.
+    r"""Write a table as a LaTeX table environment that needs the package booktabs; every special character is escaped.
 
     Args:
         table: what is written.
-        label: for \\ref, letters, digits and hyphens.
+        label: for \ref, letters, digits and hyphens.
     """
     rows = [" & ".join(escape_latex(text) for text in texts) + r" \\" for texts in _texts(table)]
     notes = " ".join(f"{escape_latex(h.title)}: {escape_latex(h.description)}." for h in table.headings if h.description)

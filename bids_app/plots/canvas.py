@@ -20,6 +20,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import core as style_core
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -35,8 +36,9 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (5, 1.4, 1.2
 
 INK, SOFT, LINE, PAPER = "#1b2430", "#566273", "#d9dfe6", "#ffffff"
 PAGE_COLOURS = {
-    INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)", **{c: f"var(--plot-{i})" for i, c in enumerate(PALETTE)},
-}  # of templates/plots.css: follow light, dark and print  # fmt: skip
+    **{INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"},
+    **{colour: f"var(--plot-{i})" for i, colour in enumerate(PALETTE)},
+}  # of templates/plots.css; they follow light, dark and print
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: no machine looks different
@@ -100,11 +102,13 @@ class Plot:
 @contextmanager
 def house_style(salt: str = "plot") -> Iterator[None]:
     """Draw and save under matplotlib's defaults and STYLE, whatever the user's matplotlibrc says."""
-    default = {k: v for k, v in mpl.rcParamsDefault.items() if k not in style_core.STYLE_BLACKLIST}
+    parameters: dict[Any, Any] = {k: v for k, v in mpl.rcParamsDefault.items() if k not in style_core.STYLE_BLACKLIST}
+    parameters.update(STYLE)
+    parameters["svg.hashsalt"] = salt
     font_log = logging.getLogger("matplotlib.font_manager")
     level = font_log.level
     font_log.setLevel(logging.ERROR)
-    with mpl.rc_context({**default, **STYLE, "svg.hashsalt": salt}):
+    with mpl.rc_context(parameters):
         try:
             yield
         finally:
@@ -113,8 +117,8 @@ def house_style(salt: str = "plot") -> Iterator[None]:
 
 def new_figure(height_in: float, rows: int = 1, heights: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
     """Make a figure of the usual width with axes below each other that share x. Call it under house_style."""
-    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=PNG_DPI, layout="constrained")  # at a low resolution letters are hinted narrower
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]
+    engine = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03)
+    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=PNG_DPI, layout=engine)  # at a low resolution letters are hinted narrower
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights} if heights else None)
     return figure, list(axes[:, 0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -136,10 +137,8 @@ def _draw_line(axes: Axes, line: Line, colour: int) -> None:
         **style,
     )
     if line.low is not None and line.high is not None:
-        step = "post" if line.stepped else None
-        axes.fill_between(
-            np.asarray(line.x), np.asarray(line.low), np.asarray(line.high), color=colour_of(colour), alpha=0.16, linewidth=0, step=step
-        )
+        band: dict[str, Any] = {"color": colour_of(colour), "alpha": 0.16, "linewidth": 0, "step": "post" if line.stepped else None}
+        axes.fill_between(np.asarray(line.x), np.asarray(line.low), np.asarray(line.high), **band)
 
 
 def _legend_inside(axes: Axes) -> None:

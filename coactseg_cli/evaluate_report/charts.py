@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from bids_app.plots.lines import Line, Panel, curves
 from bids_app.plots.rates import Series, Share, rates
 from bids_app.plots.spread import Group, boxes
 from coactseg_cli.evaluate_report.cells import interval, number
-from coactseg_cli.evaluate_report.names import SITE_PLOTS, Shown, kind_title, plotted_metrics, shown
+from coactseg_cli.evaluate_report.names import SITE_PLOTS, Shown, plotted_metrics, shown
 from coactseg_cli.evaluate_report.tables import WITH, size_name
 from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.results import EvaluateResult, MethodResult
@@ -90,16 +90,25 @@ def site_charts(result: EvaluateResult, kind: str) -> list[Chart]:
 
 def size_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     """Detection and false lesions by lesion volume."""
-    sizes = list(dict.fromkeys(row.size for m in result.methods for row in m.by_size if row.kind == kind))
-    found = [Series(m.name, [_found(row) for row in _by_size(m, kind)], i) for i, m in enumerate(result.methods)]
-    false = [Series(m.name, [_false(row) for row in _by_size(m, kind)], i) for i, m in enumerate(result.methods)]
-    caption = "Bars: 95 % Wilson interval, which takes lesions as independent; right: lesions."
+    sizes = sorted({(row.low_mm3, row.size) for m in result.methods for row in m.by_size if row.kind == kind})
+    names = [size for _, size in sizes]
     return [
-        Chart(f"{kind}_size_detection", "Detection by size", rates([size_name(s) for s in sizes], found, "Detected share of reference lesions"),
-              _size_alt("Share of reference lesions detected", sizes, found), caption),
-        Chart(f"{kind}_size_false", "False lesions by size", rates([size_name(s) for s in sizes], false, "False share of predicted lesions"),
-              _size_alt("Share of predicted lesions that are false", sizes, false), caption),
-    ]  # fmt: skip
+        _size_chart(result, kind, names, "detection", "Detection by size", "Detected share of reference lesions", _found),
+        _size_chart(result, kind, names, "false", "False lesions by size", "False share of predicted lesions", _false),
+    ]
+
+
+def _size_chart(
+    result: EvaluateResult, kind: str, sizes: Sequence[str], name: str, title: str, axis: str, share: Callable[[SizeRow], Share]
+) -> Chart:
+    """A size that a method has no row for has no lesion of it."""
+    series = []
+    for i, method in enumerate(result.methods):
+        rows = {row.size: share(row) for row in method.by_size if row.kind == kind}
+        series.append(Series(method.name, [rows.get(size, Share(0, 0, math.nan, math.nan)) for size in sizes], i))
+    drawn = rates([size_name(size) for size in sizes], series, axis)
+    caption = "Bars: 95 % Wilson interval, which takes lesions as independent; right: lesions."
+    return Chart(f"{kind}_size_{name}", title, drawn, _size_alt(axis, sizes, series), caption)
 
 
 def froc_charts(result: EvaluateResult, kind: str) -> list[Chart]:
@@ -161,10 +170,6 @@ def _values(scores: Sequence[CaseScores], metric: str) -> list[float]:
 
 def _prefix(result: EvaluateResult, method: MethodResult) -> str:
     return f"{method.name}: " if len(result.methods) > 1 else ""
-
-
-def _by_size(method: MethodResult, kind: str) -> list[SizeRow]:
-    return [row for row in method.by_size if row.kind == kind]
 
 
 def _found(row: SizeRow) -> Share:

@@ -82,13 +82,14 @@ def isbi_table(result: EvaluateResult) -> Table:
 
 def froc_table(result: EvaluateResult, kind: str) -> Table:
     """The mean sensitivity of each FROC curve."""
-    curves = dict.fromkeys(
-        (row.score, method.name, number(row.camelyon, 3), row.n_reference, row.n_cases)
-        for method in result.methods
-        for row in method.froc
-        if row.kind == kind
+    rows: Rows = tuple(
+        dict.fromkeys(
+            (f"{row.score} probability", *_named(result, method.name), number(row.camelyon, 3), row.n_reference, row.n_cases)
+            for method in result.methods
+            for row in method.froc
+            if row.kind == kind
+        )
     )
-    rows: Rows = tuple((f"{score} probability", *_named(result, name), *rest) for score, name, *rest in curves)
     headings = (
         words("Score of a candidate"),
         figures("Mean sensitivity", "at 0.25, 0.5, 1, 2, 4 and 8 false lesions per case, as in CAMELYON16"),

@@ -27,12 +27,13 @@ def _lesions(rules: Mapping[str, Any], version: str) -> str:
     if rules.get("min_lesion_voxels") is not None:
         limits.append(f"at least {rules['min_lesion_voxels']} voxels")
     return (
-        f"Segmentations were evaluated with CoactSeg {version}, convention '{rules.get('convention', 'n/a')}', on the grid of the reference masks. "
-        f"Lesions were {rules.get('connectivity', 'n/a')}-connected components with {' and '.join(limits) or 'any volume'}. A reference lesion "
-        f"counted as detected when predicted lesions covered more than {_percent(rules.get('alpha'))} of it and, going through them by decreasing "
-        f"overlap until {_percent(rules.get('gamma'))} of the overlap was reached, none lay with more than {_percent(rules.get('beta'))} of its volume "
-        "outside the reference; predicted lesions were tested in the same way against the reference (Commowick et al. 2018). Lesion F1 is the "
-        "harmonic mean of lesion sensitivity and lesion PPV."
+        f"Segmentations were evaluated with CoactSeg {version}, convention '{rules.get('convention', 'n/a')}', on the grid of the "
+        f"reference masks. Lesions were {rules.get('connectivity', 'n/a')}-connected components with "
+        f"{' and '.join(limits) or 'any volume'}. A reference lesion counted as detected when predicted lesions covered more than "
+        f"{_percent(rules.get('alpha'))} of it and, going through them by decreasing overlap until {_percent(rules.get('gamma'))} of "
+        f"the overlap was reached, none lay with more than {_percent(rules.get('beta'))} of its volume outside the reference; predicted "
+        f"lesions were tested in the same way against the reference (Commowick et al. 2018). Lesion F1 is the harmonic mean of lesion "
+        "sensitivity and lesion PPV."
     )
 
 
@@ -42,11 +43,11 @@ def _percent(share: Any) -> str:
 
 def _overlap(convention: str) -> str:
     distances = (
-        "HD95 is the 95th percentile of the surface distances of both directions together and ASD the mean distance of the predicted surface to the "
-        "reference surface, both in voxels."
+        "HD95 is the 95th percentile of the surface distances of both directions together and ASD the mean distance of the predicted "
+        "surface to the reference surface, both in voxels."
         if convention == Convention.COACTSEG
-        else "HD95 is the larger of the two directed 95th percentiles of the surface distances and ASSD the mean over the surface voxels of both masks, "
-        "both in mm."
+        else "HD95 is the larger of the two directed 95th percentiles of the surface distances and ASSD the mean over the surface voxels "
+        "of both masks, both in mm."
     )
     undefined = (
         "Where a score is undefined and animaSegPerfAnalyzer prints 0, it is 0."
@@ -54,24 +55,24 @@ def _overlap(convention: str) -> str:
         else "Undefined scores are left out of means and counted."
     )
     return (
-        f"Dice, precision and sensitivity are voxel-wise. {distances} {undefined} Cases without any reference lesion are reported apart, with the "
-        "number and volume of false lesions."
+        f"Dice, precision and sensitivity are voxel-wise. {distances} {undefined} Cases without any reference lesion are reported "
+        f"apart, with the number and volume of false lesions."
     )
 
 
 def _cohort(result: EvaluateResult) -> str:
-    definition = result.settings.get("Definitions", {}).get(
-        "ci95", "percentile bootstrap of the mean, patients resampled; proportions: Wilson"
-    )
+    definition = result.settings.get("Definitions", {}).get("ci95", "percentile bootstrap of the mean over patients; proportions: Wilson")
     return (
         f"Scores are given as mean, standard deviation (ddof 1), median and quartiles over cases; 95 % confidence intervals: {definition}. "
-        "Agreement of volumes and lesion counts is given as Bland-Altman limits (bias ± 1.96 SD), Pearson's and Spearman's correlation and ICC(A,1)."
+        "Agreement of volumes and lesion counts is given as Bland-Altman limits (bias ± 1.96 SD), Pearson's and Spearman's correlation and "
+        "ICC(A,1)."
     )
 
 
 def _comparison(result: EvaluateResult) -> str:
     tests = sorted({f"{row.zero_method}, {row.p_method}" for row in result.comparison})
     return (
-        "Methods were compared by two-sided Wilcoxon signed-rank tests, paired by patient (mean over the cases of a patient; treatment of equal values, "
-        f"distribution: {'; '.join(tests)}), with the rank-biserial correlation as effect size and Holm's correction over scores and pairs of methods."
+        "Methods were compared by two-sided Wilcoxon signed-rank tests, paired by patient (mean over the cases of a patient; treatment of "
+        f"equal values, distribution: {'; '.join(tests)}), with the rank-biserial correlation as effect size and Holm's correction over "
+        f"scores and pairs of methods."
     )

@@ -13,7 +13,7 @@ from coactseg_cli.evaluate_report.cells import estimate, interval, number, signi
 from coactseg_cli.evaluate_report.charts import Chart
 from coactseg_cli.evaluate_report.cohort_tables import digits_of
 from coactseg_cli.evaluate_report.names import shown
-from coactseg_cli.evaluate_report.tables import WITH
+from coactseg_cli.evaluate_report.tables import MINUS, WITH
 from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.results import EvaluateResult, MethodResult
 from coactseg_cli.metrics.rows import AgreementRow, ComparisonRow
@@ -57,9 +57,9 @@ def bland_altman_charts(result: EvaluateResult, kind: str) -> list[Chart]:
 def _bland_altman(result: EvaluateResult, place: int, row: AgreementRow) -> Chart:
     method = result.methods[place]
     title, x_label, y_label = {
-        "volume_mm3": ("Volume", "Mean of both (mm³)", "Predicted − reference (mm³)"),
-        "log_volume": ("Volume, logarithm", "Mean of both ln volumes", "ln predicted − ln reference"),
-        "lesions": ("Number of lesions", "Mean of both", "Predicted − reference"),
+        "volume_mm3": ("Volume", "Mean of both (mm³)", f"Predicted {MINUS} reference (mm³)"),
+        "log_volume": ("Volume, logarithm", "Mean of both ln volumes", f"ln predicted {MINUS} ln reference"),
+        "lesions": ("Number of lesions", "Mean of both", f"Predicted {MINUS} reference"),
     }[row.quantity]
     x, y = _differences(_of_kind(method, row.kind), row.quantity)
     lines = Agreement(
@@ -69,8 +69,8 @@ def _bland_altman(result: EvaluateResult, place: int, row: AgreementRow) -> Char
     )
     d = digits_of(row.quantity)
     finding = (
-        f"Bias {estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high, d)}, limits of agreement {interval(row.loa_low, row.loa_high, d)}, "
-        f"n = {row.n}."
+        f"Bias {estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high, d)}, limits of agreement "
+        f"{interval(row.loa_low, row.loa_high, d)}, n = {row.n}."
     )
     of = f", {method.name}" if len(result.methods) > 1 else ""
     name = f"{row.kind}_bland_altman_{row.quantity}" + (f"_{place + 1}" if len(result.methods) > 1 else "")
@@ -106,13 +106,13 @@ def patient_differences(row: ComparisonRow, a: MethodResult, b: MethodResult) ->
 
 def _difference(row: ComparisonRow, methods: dict[str, MethodResult], colour: int) -> Difference:
     values = patient_differences(row, methods[row.method_a], methods[row.method_b])
-    name = f"{shorten(row.method_b, 10)} − {shorten(row.method_a, 10)}"
+    name = f"{shorten(row.method_b, 10)} {MINUS} {shorten(row.method_a, 10)}"
     return Difference(name, values, row.median_difference, row.ci95_low, row.ci95_high, colour)
 
 
 def _verdict(row: ComparisonRow, digits: int) -> str:
     return (
-        f"{row.method_b} − {row.method_a}: median {estimate(row.median_difference, row.ci95_low, row.ci95_high, digits)}, "
+        f"{row.method_b} {MINUS} {row.method_a}: median {estimate(row.median_difference, row.ci95_low, row.ci95_high, digits)}, "
         f"p Holm {significant(row.p_holm)}"
     )
 

@@ -22,6 +22,7 @@ MEASURES = {
     "no_false_lesion": "Cases without reference lesion that stay free of lesions",
 }
 METHOD = "Method"
+EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 def words(title: str, description: str = "") -> Heading:
@@ -135,7 +136,7 @@ def size_table(result: EvaluateResult, kind: str) -> Table:
             share(row.false_rate, row.false_ci95_low, row.false_ci95_high),
             interval(row.false_wilson_low, row.false_wilson_high, 3),
         )
-        for size in dict.fromkeys(row.size for m in result.methods for row in m.by_size)
+        for _, size in sorted({(row.low_mm3, row.size) for m in result.methods for row in m.by_size})
         for method in result.methods
         for row in method.by_size
         if row.kind == kind and row.size == size
@@ -154,8 +155,8 @@ def size_table(result: EvaluateResult, kind: str) -> Table:
 
 
 def size_name(size: str) -> str:
-    """A range of volumes for readers: 10–50 mm³."""
-    return f"{size.replace('-', '–')} mm³"
+    """A range of volumes for readers, with an en dash."""
+    return f"{size.replace('-', EN_DASH)} mm³"
 
 
 def site_table(result: EvaluateResult, kind: str) -> Table:
@@ -187,7 +188,7 @@ def comparison_table(result: EvaluateResult, kind: str, group: str) -> Table:
     rows: Rows = tuple(
         (
             shown(row.metric).axis,
-            f"{row.method_b} − {row.method_a}",
+            f"{row.method_b} {MINUS} {row.method_a}",
             row.n,
             row.n_zero,
             number(row.median_a, d),
@@ -251,7 +252,7 @@ def case_table(result: EvaluateResult, kind: str, convention: str) -> Table:
             *_named(result, method),
             *((case.site or "n/a",) if sites else ()),
             *(_case_cell(getattr(scores, one.metric), one.digits) for one in metrics),
-            scores.flags.replace(",", ", ") or "–",
+            scores.flags.replace(",", ", ") or EN_DASH,
         )
         for method in result.methods
         for case, scores in zip(method.cases, method.scores, strict=True)

@@ -115,8 +115,8 @@ def warnings(result: EvaluateResult) -> list[str]:
     lines = []
     if result.missing:
         lines.append(
-            f"{_count(len(result.missing), 'prediction is', 'predictions are')} missing; unless scored as empty masks, they are in no mean, which "
-            "favours a method that skips hard cases."
+            f"{_count(len(result.missing), 'prediction is', 'predictions are')} missing; unless scored as empty masks, they are in no "
+            "mean, which favours a method that skips hard cases."
         )
     if result.failures:
         lines.append(f"{_count(len(result.failures), 'case', 'cases')} failed, in no mean; the reasons are below, under Not scored.")
@@ -127,7 +127,8 @@ def warnings(result: EvaluateResult) -> list[str]:
     resampled = sum("resampled" in s.flags.split(",") for s in result.scores)
     if resampled:
         lines.append(
-            f"{_count(resampled, 'prediction was', 'predictions were')} resampled to the reference's grid (nearest neighbour), which costs accuracy."
+            f"{_count(resampled, 'prediction was', 'predictions were')} resampled to the reference's grid "
+            "(nearest neighbour), which costs accuracy."
         )
     return lines
 
@@ -135,7 +136,8 @@ def warnings(result: EvaluateResult) -> list[str]:
 def comparison_test(result: EvaluateResult, kind: str) -> str:
     """Which variants of the test were used."""
     variants = sorted({f"{row.zero_method}, {row.p_method}" for row in result.comparison if row.kind == kind})
-    return f"Wilcoxon signed-rank tests, two-sided; treatment of equal values, distribution: {'; '.join(variants)}. More columns: comparison.tsv."
+    tests = f"Wilcoxon signed-rank tests, two-sided; treatment of equal values, distribution: {'; '.join(variants)}."
+    return f"{tests} More columns: comparison.tsv."
 
 
 def _count(n: int, one: str, more: str) -> str:

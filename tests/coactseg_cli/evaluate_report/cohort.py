@@ -152,8 +152,8 @@ def make_method(folder: Path, name: str, kind: str, n_cases: int, skill: float, 
             for c in (18, 26)
         ),
         froc=tuple(
-            FrocRow(kind=kind, score=score, threshold=t, sensitivity=skill * (1 - t**2), false_per_case=8 * (1 - t) ** 3, n_reference=40, n_cases=n_cases,
-                    camelyon=0.5123)
+            FrocRow(kind=kind, score=score, threshold=t, sensitivity=skill * (1 - t**2), false_per_case=8 * (1 - t) ** 3,
+                    n_reference=40, n_cases=n_cases, camelyon=0.5123)
             for score in ("max", "mean") for t in np.linspace(0.05, 1, 30).tolist()
         ),
         thresholds=tuple(
