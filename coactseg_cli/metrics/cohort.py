@@ -104,7 +104,7 @@ def _spread(values: np.ndarray) -> dict[str, Any]:
 
 def _why(undefined: Sequence[CaseScores]) -> str:
     """For instance 'missed 2, reference_below_limit 1'."""
-    counts = Counter(flag for s in undefined for flag in (s.flags.split(",") if s.flags else ["division by zero"]))
+    counts = Counter(flag for s in undefined for flag in (s.flags.split(",") if s.flags else ["nothing_to_measure"]))
     return ", ".join(f"{flag} {n}" for flag, n in counts.items())
 
 

@@ -16,6 +16,7 @@ from scipy import stats
 from coactseg_cli.metrics.proportions import UNDEFINED, Interval
 
 TAIL = 0.025
+ROUNDING = 1e-12  # relative
 
 
 class Form(StrEnum):
@@ -55,10 +56,10 @@ class MeanSquares:
 
 
 def intraclass(table: np.ndarray) -> dict[Form, Icc]:
-    """All forms for an (n, k) table without gaps; NaN for fewer than two targets, or where nothing varies."""
-    if len(table) < 2 or not np.ptp(table):
+    """All forms for an (n, k) table without gaps; NaN for fewer than two targets, or where their means do not differ."""
+    squares = mean_squares(table) if len(table) > 1 else None
+    if squares is None or squares.rows <= ROUNDING * squares.within or not np.ptp(table):
         return dict.fromkeys(Form, Icc(math.nan, UNDEFINED))
-    squares = mean_squares(table)
     one_way, agreement, consistency = _one_way(squares), _agreement(squares), _consistency(squares)
     k = squares.k
     return {
@@ -97,7 +98,7 @@ def _consistency(s: MeanSquares) -> Icc:
 
 def _from_f(signal: float, noise: float, k: int, df_signal: int, df_noise: int) -> Icc:
     """(F - 1) / (F + k - 1) with F = signal / noise, and the same of F divided and multiplied by its quantile."""
-    if not noise:
+    if noise <= ROUNDING * signal:
         return Icc(1.0, Interval(1.0, 1.0))
     f = signal / noise
     low = f / float(stats.f.ppf(1 - TAIL, df_signal, df_noise))
@@ -110,7 +111,7 @@ def _agreement(s: MeanSquares) -> Icc:
     """Absolute agreement; the degrees of freedom of its interval follow Satterthwaite (McGraw and Wong, Table 7)."""
     n, k = s.n, s.k
     value = (s.rows - s.error) / (s.rows + (k - 1) * s.error + k * (s.columns - s.error) / n)
-    if not s.error and not s.columns:
+    if 1 - value < ROUNDING:
         return Icc(value, Interval(value, value))
     a = k * value / (n * (1 - value))
     b = 1 + k * value * (n - 1) / (n * (1 - value))
@@ -124,5 +125,10 @@ def _agreement(s: MeanSquares) -> Icc:
 
 def _of_mean(single: Icc, k: int) -> Icc:
     """Spearman and Brown: from one measure to the mean of k."""
-    value, low, high = (k * x / (1 + (k - 1) * x) for x in (single.value, single.ci95.low, single.ci95.high))
+    value, low, high = (_stepped_up(x, k) for x in (single.value, single.ci95.low, single.ci95.high))
     return Icc(value, Interval(low, high))
+
+
+def _stepped_up(x: float, k: int) -> float:
+    below = 1 + (k - 1) * x
+    return k * x / below if below > 0 else math.nan

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from bids_app.cases import LabelKind
-from coactseg_cli.metrics.case import CasePair, score_case
 from coactseg_cli.metrics import cohort
 from coactseg_cli.metrics.bootstrap import bootstrap_means
+from coactseg_cli.metrics.case import CasePair, score_case
 from coactseg_cli.metrics.cohort import METRICS, WITH, WITHOUT, patient_of
-from coactseg_cli.metrics.proportions import wilson
-from coactseg_cli.metrics.rows import ActivityRow, SummaryRow
 from coactseg_cli.metrics.columns import CaseScores, columns_of
 from coactseg_cli.metrics.conventions import Convention, rules_of
+from coactseg_cli.metrics.proportions import wilson
+from coactseg_cli.metrics.rows import ActivityRow, SummaryRow
 from coactseg_cli.volumes import Volume
 from tests.coactseg_cli.metrics.test_detection import SHAPE, lines
 from tests.coactseg_cli.metrics.vectors import FOLDER, needs_vectors
