@@ -75,6 +75,13 @@ def test_a_missed_case_is_counted_where_its_score_is_undefined() -> None:
     assert row.why_undefined == "missed 1, empty_prediction 1"
 
 
+def test_what_no_flag_explains_is_said_too() -> None:
+    apart = row_of(WITH, "panoptic_masd_mm")
+    assert (apart.n, apart.why_undefined) == (2, "missed 1, empty_prediction 1")
+    no_match = summarise([scores("sub-01_ses-02", A, B)])
+    assert next(row.why_undefined for row in no_match if row.metric == "panoptic_masd_mm") == "nothing_to_measure 1"
+
+
 def test_cases_without_a_reference_lesion_are_summarised_apart() -> None:
     row = row_of(WITHOUT, "false_lesions")
     assert (row.n_patients, row.n_cases, row.mean, row.total) == (2, 3, pytest.approx(1 / 3), 1)
