@@ -17,6 +17,7 @@ from coactseg_cli.metrics.results import EvaluatedCase
 from coactseg_cli.volumes import Volume, load_stored, same_grid
 
 INTEGER_TOLERANCE = 1e-5  # a value this close to an integer is one: scaled files are not exact
+SPACING_TOLERANCE = 1e-4  # relative, of pixdim against the affine: an oblique affine is stored in single precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def load_case(pair: MaskPair, reading: Reading) -> LoadedCase:
         _require_resampling(predicted, reference, pair, reading)
         predicted = nearest(predicted, reference)
         probability = None if probability is None else nearest(probability, reference)
-    case = CasePair(pair.case, pair.kind, predicted, reference, as_written(reference.spacing_mm), probability)
+    case = CasePair(pair.case, pair.kind, predicted, reference, spacing_of(pair.reference, reference), probability)
     return LoadedCase(case, resampled)
 
 
@@ -149,7 +150,14 @@ def nearest(volume: Volume, grid: Volume) -> Volume:
     return grid.like(moved.astype(volume.data.dtype, copy=False))
 
 
-def as_written(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:
-    """The shortest decimals that the header's single precision can mean: 0.9, not 0.8999999761581421."""
-    x, y, z = (float(str(np.float32(edge))) for edge in spacing_mm)
+def spacing_of(path: Path, volume: Volume) -> tuple[float, float, float]:
+    """The voxel edges that the header states (pixdim), where they agree with its affine, else those of the affine.
+
+    They are taken as the shortest decimals that single precision can mean: 0.9, not 0.8999999761581421.
+    """
+    header = nib.load(path).header
+    assert isinstance(header, nib.Nifti1Header)
+    stated = np.array(header.get_zooms()[:3], np.float64)
+    edges = stated if np.allclose(stated, volume.spacing_mm, rtol=SPACING_TOLERANCE, atol=0) else np.array(volume.spacing_mm)
+    x, y, z = (float(str(np.float32(edge))) for edge in edges)
     return x, y, z
