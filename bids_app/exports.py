@@ -52,7 +52,7 @@ def to_latex(table: Table, label: str) -> str:
         table: what is written.
         label: for \ref, letters, digits and hyphens.
     """
-    rows = [" & ".join(escape_latex(text) for text in texts) + r" \\" for texts in _texts(table)]
+    rows = [_latex_row(texts) for texts in _texts(table)]
     notes = " ".join(f"{escape_latex(h.title)}: {escape_latex(h.description)}." for h in table.headings if h.description)
     caption = f"{escape_latex(table.caption)}. {notes}".strip()
     columns = "".join("l" if words else "r" for words in _wordy(table))
@@ -72,6 +72,12 @@ def to_latex(table: Table, label: str) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _latex_row(texts: Sequence[str]) -> str:
+    r"""Join cells; a row that begins with [ or * would be taken for an argument of the \\ before it."""
+    row = " & ".join(escape_latex(text) for text in texts) + r" \\"
+    return "{}" + row if row.startswith(("[", "*")) else row
 
 
 def escape_latex(text: str) -> str:

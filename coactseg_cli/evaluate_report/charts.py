@@ -117,7 +117,7 @@ def froc_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     for score in dict.fromkeys(row.score for m in result.methods for row in m.froc if row.kind == kind):
         lines, findings = [], []
         for i, method in enumerate(result.methods):
-            rows = sorted((r for r in method.froc if (r.kind, r.score) == (kind, score)), key=lambda r: -r.threshold)
+            rows = sorted((r for r in method.froc if (r.kind, r.score) == (kind, score)), key=lambda r: (r.false_per_case, r.sensitivity))
             if rows:
                 lines.append(Line(method.name, [r.false_per_case for r in rows], [r.sensitivity for r in rows], colour=i))
                 findings.append(f"{_prefix(result, method)}mean sensitivity {number(rows[0].camelyon, 3)}")

@@ -52,20 +52,24 @@ def digits_of(quantity: str) -> int:
 
 
 def isbi_table(result: EvaluateResult) -> Table:
-    """The raw ISBI 2015 score and its terms."""
+    """The raw ISBI 2015 score and its terms, of methods, then of raters."""
+    scored = [(method.name, row) for method in result.methods for row in method.isbi]
+    scored += [
+        (f"{row.rater} against {row.against}", row) for row in result.isbi_raters if row.rater not in {m.name for m in result.methods}
+    ]
     rows: Rows = tuple(
         (
+            name,
             kind_title(row.kind),
-            *_named(result, method.name),
             row.connectivity,
             row.n,
             row.n_missed,
             *(number(value, 3) for value in (row.dice, row.ppv, row.ltpr, row.lfpr, row.correlation, row.score)),
         )
-        for method in result.methods
-        for row in method.isbi
+        for name, row in scored
     )
     headings = (
+        words("Masks"),
         words("Lesions"),
         figures("Neighbours", "that join voxels to a lesion: 18 in the challenge, 26 in the usual programs"),
         figures("n", "cases whose reference has a voxel"),
@@ -77,7 +81,7 @@ def isbi_table(result: EvaluateResult) -> Table:
         figures("Correlation", "Pearson's, of the volumes"),
         figures("Score", "Dice/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + correlation/4, not rescaled by raters"),
     )
-    return with_method(result, "ISBI 2015 raw score", headings, rows)
+    return Table("ISBI 2015 raw score", headings, rows)
 
 
 def froc_table(result: EvaluateResult, kind: str) -> Table:
@@ -85,9 +89,10 @@ def froc_table(result: EvaluateResult, kind: str) -> Table:
     rows: Rows = tuple(
         dict.fromkeys(
             (f"{row.score} probability", *_named(result, method.name), number(row.camelyon, 3), row.n_reference, row.n_cases)
+            for score in ("max", "mean")
             for method in result.methods
             for row in method.froc
-            if row.kind == kind
+            if (row.kind, row.score) == (kind, score)
         )
     )
     headings = (
@@ -127,10 +132,10 @@ def threshold_table(result: EvaluateResult, kind: str) -> Table:
 
 def not_scored_table(result: EvaluateResult) -> Table:
     """Cases without a score, and why."""
-    rows: Rows = tuple(
-        (row.case, *_named(result, method.name), row.kind, row.status, row.reason) for method in result.methods for row in method.not_scored
-    )
-    return with_method(result, "Cases without a score", (words("Case"), words("Kind"), words("Status"), words("Reason")), rows)
+    lists = [(method.name, method.not_scored) for method in result.methods]
+    lists += [(f"{rated.rater} against {rated.against}", rated.not_scored) for rated in result.rater_results]
+    rows: Rows = tuple((row.case, name, row.kind, row.status, row.reason) for name, listed in lists for row in listed)
+    return Table("Cases without a score", tuple(map(words, ("Case", "Of", "Kind", "Status", "Reason"))), rows)
 
 
 def _named(result: EvaluateResult, name: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ MEASURES = {
     "specificity": "Specificity",
     "ppv": "Positive predictive value",
     "npv": "Negative predictive value",
-    "no_false_lesion": "Cases without reference lesion that stay free of lesions",
+    "no_false_lesion": "Lesion-free cases kept free",
 }
 METHOD = "Method"
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -36,11 +36,11 @@ def figures(title: str, description: str = "", unit: str = "") -> Heading:
 
 
 SPREAD = (
-    figures("n", "cases with a defined value"),
-    figures("n/a", "cases whose value is undefined; they are in no mean"),
     figures("Mean ± SD", "over cases, SD with ddof 1"),
     figures("95 % CI", "percentile bootstrap of the mean, patients resampled"),
     figures("Median [Q1, Q3]"),
+    figures("n", "cases with a defined value"),
+    figures("n/a", "cases whose value is undefined; they are in no mean"),
 )
 
 
@@ -58,19 +58,20 @@ def main_table(result: EvaluateResult, kind: str, convention: str) -> Table:
 
 def overview_table(result: EvaluateResult) -> Table:
     """Dice, lesion F1 and clean cases of each kind and method."""
+    kinds = tuple(dict.fromkeys(row.kind for m in result.methods for row in m.summary))
     rows: Rows = tuple(
         (
             method.name,
-            kind_title(kind),
+            *((kind_title(kind),) if len(kinds) > 1 else ()),
             *(_mean_of(method, kind, metric) for metric in ("dice", "lesion_f1")),
             *(f"{row.k} of {row.n}" for row in activity_of(method, kind, "no_false_lesion")),
         )
-        for kind in dict.fromkeys(row.kind for m in result.methods for row in m.summary)
+        for kind in kinds
         for method in result.methods
     )
     headings = (
         words(METHOD),
-        words("Kind"),
+        *((words("Kind"),) if len(kinds) > 1 else ()),
         figures("Mean Dice [95 % CI]", "cases with reference lesions; percentile bootstrap, patients resampled"),
         figures("Mean lesion F1 [95 % CI]"),
         figures("Free of lesions", "cases without reference lesion that stay free of lesions"),
@@ -234,11 +235,11 @@ def _of(rows: Iterable[SummaryRow], group: str, kind: str, metric: str) -> Itera
 def _spread(row: SummaryRow, one: Shown) -> tuple[Cell, ...]:
     d = one.digits
     return (
-        row.n,
-        row.n_undefined,
         f"{number(row.mean, d)} ± {number(row.sd, d)}",
         interval(row.ci95_low, row.ci95_high, d),
         quartiles(row.median, row.q25, row.q75, d),
+        row.n,
+        row.n_undefined,
     )
 
 

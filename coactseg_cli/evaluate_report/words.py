@@ -67,13 +67,19 @@ def headline(result: EvaluateResult) -> tuple[Finding, ...]:
         ]
         if len(result.methods) == 1:
             findings += _means(first, kind)
-    several = " of all methods" if len(result.methods) > 1 else ""
+    several = ", all methods together" if len(result.methods) > 1 else ""
+    missing, failed, surplus = (of_methods(result, status) for status in ("missing", "failed", "surplus"))
     return (
         *findings,
-        Finding("Missing predictions", len(result.missing), note=f"a reference, no prediction{several}"),
-        Finding("Failed cases", len(result.failures), note=f"could not be compared{several}"),
-        *((Finding("Surplus predictions", len(result.surplus), note="no reference"),) if result.surplus else ()),
+        Finding("Missing predictions", missing, note=f"a reference, no prediction{several}"),
+        Finding("Failed cases", failed, note=f"could not be compared{several}"),
+        *((Finding("Surplus predictions", surplus, note="no reference"),) if surplus else ()),
     )
+
+
+def of_methods(result: EvaluateResult, status: str) -> int:
+    """Cases of the methods, raters apart, that not_scored.tsv lists with this status."""
+    return sum(row.status == status for method in result.methods for row in method.not_scored)
 
 
 def _means(method: MethodResult, kind: str) -> list[Finding]:
@@ -113,13 +119,13 @@ def _finding(method: MethodResult, kind: str) -> str:
 def warnings(result: EvaluateResult) -> list[str]:
     """What a reader must know before trusting the means."""
     lines = []
-    if result.missing:
+    if missing := of_methods(result, "missing"):
         lines.append(
-            f"{_count(len(result.missing), 'prediction is', 'predictions are')} missing; unless scored as empty masks, they are in no "
+            f"{_count(missing, 'prediction is', 'predictions are')} missing; unless scored as empty masks, they are in no "
             "mean, which favours a method that skips hard cases."
         )
-    if result.failures:
-        lines.append(f"{_count(len(result.failures), 'case', 'cases')} failed, in no mean; the reasons are below, under Not scored.")
+    if failed := of_methods(result, "failed"):
+        lines.append(f"{_count(failed, 'case', 'cases')} failed, in no mean; the reasons are below, under Not scored.")
     counts = {len(m.scores) for m in result.methods}
     if len(counts) > 1:
         numbers = ", ".join(f"{m.name} {len(m.scores)}" for m in result.methods)
