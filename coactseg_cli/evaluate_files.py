@@ -98,10 +98,15 @@ def _require_resampling(predicted: Volume, reference: Volume, pair: MaskPair, re
 def _different(first: Volume, second: Volume, name: Path | None, other: Path | None, advice: str) -> str:
     """Both names, shapes, orientations and affines."""
     grids = (
-        f"{volume.shape} {''.join(nib.orientations.aff2axcodes(volume.affine))} with affine {volume.affine.tolist()}"
+        f"{volume.shape} {''.join(nib.orientations.aff2axcodes(volume.affine))} with affine {_rounded(volume.affine)}"
         for volume in (first, second)
     )
     return f"{name} and {other} lie on different grids: {', '.join(grids)}. {advice}"
+
+
+def _rounded(affine: np.ndarray) -> list[list[float]]:
+    """Without the digits beyond single precision."""
+    return [[float(f"{value:.7g}") for value in row] for row in affine]
 
 
 def binarise(volume: Volume, path: Path, threshold: float | None = None, values: tuple[int, ...] = ()) -> Volume:
