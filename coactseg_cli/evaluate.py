@@ -68,6 +68,12 @@ def checked_rules(config: EvaluateConfig) -> Rules:
         if limit is not None and not limit >= 0:
             msg = f"{name} must not be negative; got {limit}"
             raise InvalidConfig(msg)
+    if config.participants is not None and config.site_column is None:
+        msg = "--participants names a table of sites; say which column with --site-column"
+        raise InvalidConfig(msg)
+    if config.probability_pattern is not None and not config.probabilities:
+        msg = "--probability-pattern says where maps lie below --probabilities; name that folder"
+        raise InvalidConfig(msg)
     return rules_of(Convention(config.convention), config.connectivity, config.min_lesion_mm3, config.min_lesion_voxels)
 
 
