@@ -128,7 +128,7 @@ def encode(figure: Figure, name: str, title: str, alt: str, caption: str = "") -
     with house_style(name):
         if (engine := figure.get_layout_engine()) is not None:
             engine.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would keep a place holder, for which each save draws twice
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})

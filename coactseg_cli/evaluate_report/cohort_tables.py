@@ -6,7 +6,7 @@ from bids_app.report import Table
 from coactseg_cli.evaluate_report.cells import estimate, interval, number, significant
 from coactseg_cli.evaluate_report.names import kind_title
 from coactseg_cli.evaluate_report.tables import Rows, figures, with_method, words
-from coactseg_cli.metrics.results import EvaluateResult
+from coactseg_cli.metrics.results import REFERENCE, EvaluateResult
 
 QUANTITIES = {"volume_mm3": "Volume (mm³)", "log_volume": "ln volume", "lesions": "Lesions"}
 
@@ -54,9 +54,8 @@ def digits_of(quantity: str) -> int:
 def isbi_table(result: EvaluateResult) -> Table:
     """The raw ISBI 2015 score and its terms, of methods, then of raters."""
     scored = [(method.name, row) for method in result.methods for row in method.isbi]
-    scored += [
-        (f"{row.rater} against {row.against}", row) for row in result.isbi_raters if row.rater not in {m.name for m in result.methods}
-    ]
+    shown = {(method.name, REFERENCE) for method in result.methods}
+    scored += [(f"{row.rater} against {row.against}", row) for row in result.isbi_raters if (row.rater, row.against) not in shown]
     rows: Rows = tuple(
         (
             name,
