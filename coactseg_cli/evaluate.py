@@ -112,6 +112,7 @@ def _method(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callabl
     patients = [case.patient for case in cases]
     not_scored = tuple(outcome.not_scored for outcome in outcomes if outcome.not_scored is not None)
     left_out = _left_out(not_scored, scores)
+    with_map = [row for case, row in zip(cases, scores, strict=True) if _counts_for_froc(case)]
     return MethodResult(
         name=comparison.name,
         cases=cases,
@@ -126,7 +127,7 @@ def _method(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callabl
         by_site=by_site(scores, cases) if any(case.site is not None for case in cases) else (),
         agreement=agreement(scores),
         isbi=isbi(scores),
-        froc=froc(candidates, [row for case, row in zip(cases, scores, strict=True) if _counts_for_froc(case)]) if candidates else (),
+        froc=froc(candidates, with_map) if any(case.probability for case in cases) else (),
         thresholds=threshold_curve(points),
     )
 

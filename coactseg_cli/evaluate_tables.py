@@ -18,6 +18,8 @@ from coactseg_cli.metrics.bootstrap import RESAMPLES, SEED
 from coactseg_cli.metrics.case import NSD_TOLERANCE_MM
 from coactseg_cli.metrics.columns import CaseScores, LesionRow, columns_of
 from coactseg_cli.metrics.conventions import Rules
+from coactseg_cli.metrics.paired import EXACT_UP_TO, ZeroMethod
+from coactseg_cli.metrics.probabilities import CANDIDATE_PROBABILITY
 from coactseg_cli.metrics.results import EvaluatedCase, EvaluateResult, MethodResult, RaterResult
 from coactseg_cli.metrics.rows import (
     ActivityRow,
@@ -33,7 +35,13 @@ from coactseg_cli.metrics.rows import (
     SummaryRow,
     ThresholdRow,
 )
+from coactseg_cli.metrics.strata import SIZE_EDGES_MM3
 
+COMPARISON = (
+    f"Wilcoxon signed-rank, two-sided, paired by patient (mean over the cases of a patient), zeros {ZeroMethod.PRATT}, exact up to "
+    f"{EXACT_UP_TO} pairs without zeros and ties, else normal without continuity correction; "
+    "Holm over the scores and pairs of methods of one kind and group"
+)
 METHOD = {"method": Column("Whose predictions: 'predicted', or the name of one of several methods")}
 CASE_EXTRA = {
     "patient": Column("Whose case it is: the unit that is resampled"),
@@ -117,6 +125,9 @@ def settings(config: EvaluateConfig, rules: Rules, methods: Sequence[MethodResul
             "lesion_f1": "MSSEG: alpha, beta, gamma as in Rules; ties by overlap, then lesion size, then raster order",
             "sd": "ddof 1",
             "ci95": f"percentile bootstrap of the mean, {RESAMPLES} resamples of patients, seed {SEED}; proportions: Wilson",
+            "by_size": f"lower ends of the ranges: {', '.join(f'{edge:g}' for edge in SIZE_EDGES_MM3)} mm3",
+            "comparison": COMPARISON,
+            "froc": f"candidates: components of probability >= {CANDIDATE_PROBABILITY:g}, limits as in Rules; a hit: any shared voxel",
             "missing": "in no mean" if config.missing == "report" else "scored as empty masks",
             "resampling": "nearest neighbour, onto the grid of the reference" if config.resample else "none",
         },
