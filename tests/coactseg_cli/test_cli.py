@@ -313,7 +313,7 @@ class Stage:
 
     def evaluate(self, config: EvaluateConfig, log: object) -> Any:
         self.configs.append(config)
-        return type("Result", (), {"scores": (), "failures": ("one",), "exit_code": 1})()
+        return type("Result", (), {"scores": (), "failures": ("one",), "missing": (), "exit_code": 1})()
 
 
 @pytest.fixture
