@@ -14,18 +14,17 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.style import core as style_core
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 WIDTH_IN = 3.5  # 336 CSS pixels, 89 mm: one column of a journal
 PNG_DPI = 200
+SPACING_ROUNDS = 60  # of moving labels apart: each round halves what is left
 MOST_DECADES = 5  # of a logarithmic axis; what is smaller lies between zero and its first power of ten
 MANY_POINTS = 500  # from here on points are drawn as one bitmap inside the SVG, which stays small so
 
@@ -102,7 +101,7 @@ class Plot:
 @contextmanager
 def house_style(salt: str = "plot") -> Iterator[None]:
     """Draw and save under matplotlib's defaults and STYLE, whatever the user's matplotlibrc says."""
-    parameters: dict[Any, Any] = {k: v for k, v in mpl.rcParamsDefault.items() if k not in style_core.STYLE_BLACKLIST}
+    parameters: dict[Any, Any] = {k: v for k, v in mpl.rcParamsDefault.items() if k != "backend"}
     parameters.update(STYLE)
     parameters["svg.hashsalt"] = salt
     font_log = logging.getLogger("matplotlib.font_manager")
@@ -214,10 +213,10 @@ def whole_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
 def spaced(places: Sequence[float], gap: float) -> list[float]:
     """Move rising places apart until neighbours are at least `gap` from each other; the middle stays."""
     moved = list(places)
-    for _ in range(len(moved)):
-        for i, (a, b) in enumerate(pairwise(moved)):
-            if (lack := gap - (b - a)) > 1e-12:
-                moved[i], moved[i + 1] = a - lack / 2, b + lack / 2
+    for _ in range(SPACING_ROUNDS):
+        for i in range(len(moved) - 1):
+            lack = max(gap - (moved[i + 1] - moved[i]), 0.0)
+            moved[i], moved[i + 1] = moved[i] - lack / 2, moved[i + 1] + lack / 2
     return moved
 
 
