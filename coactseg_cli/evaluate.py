@@ -16,14 +16,13 @@ from coactseg_cli.evaluate_inputs import Comparison, read_inputs
 from coactseg_cli.evaluate_tables import settings, write_tables
 from coactseg_cli.metrics.agreement import agreement
 from coactseg_cli.metrics.cohort import activity, summarise
-from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.comparison import compare
 from coactseg_cli.metrics.conventions import Convention, Rules, rules_of
 from coactseg_cli.metrics.froc import froc, threshold_curve
 from coactseg_cli.metrics.isbi import isbi, isbi_of_raters
 from coactseg_cli.metrics.raters import rater_rows
 from coactseg_cli.metrics.results import REFERENCE, EvaluatedCase, EvaluateResult, MethodResult, RaterResult
-from coactseg_cli.metrics.rows import NotScored
+from coactseg_cli.metrics.rows import RaterRow
 from coactseg_cli.metrics.strata import by_site, by_size
 
 Log = Callable[[str], None]
@@ -111,7 +110,7 @@ def _method(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callabl
     points = tuple(point for _, result in scored for point in result.points)
     patients = [case.patient for case in cases]
     not_scored = tuple(outcome.not_scored for outcome in outcomes if outcome.not_scored is not None)
-    left_out = _left_out(not_scored, scores)
+    left_out = _left_out(outcomes)
     with_map = [row for case, row in zip(cases, scores, strict=True) if _counts_for_froc(case)]
     return MethodResult(
         name=comparison.name,
@@ -121,10 +120,10 @@ def _method(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callabl
         candidates=candidates,
         points=points,
         not_scored=not_scored,
-        summary=tuple(replace(row, n_not_scored=left_out[row.kind]) for row in summarise(scores, patients)),
+        summary=tuple(replace(row, n_not_scored=_of_kind(left_out, row.kind)) for row in summarise(scores, patients)),
         activity=activity(scores, patients),
         by_size=by_size(lesions, cases),
-        by_site=by_site(scores, cases) if any(case.site is not None for case in cases) else (),
+        by_site=tuple(replace(row, n_not_scored=left_out[row.kind, row.site]) for row in by_site(scores, cases)),
         agreement=agreement(scores),
         isbi=isbi(scores),
         froc=froc(candidates, with_map) if any(case.probability for case in cases) else (),
@@ -137,10 +136,13 @@ def _counts_for_froc(case: EvaluatedCase) -> bool:
     return case.probability is not None or case.predicted is None
 
 
-def _left_out(not_scored: Sequence[NotScored], scores: Sequence[CaseScores]) -> Counter[str]:
-    """Kind to the number of its cases that have a reference and no score."""
-    scored = {(row.case, row.kind) for row in scores}
-    return Counter(row.kind for row in not_scored if row.status != "surplus" and (row.case, row.kind) not in scored)
+def _left_out(outcomes: Sequence[CaseOutcome]) -> Counter[tuple[str, str]]:
+    """Kind and site ('': not known) to the number of their cases that have a reference and no score."""
+    return Counter((str(o.pair.kind), o.pair.site or "") for o in outcomes if o.result is None and o.pair.reference is not None)
+
+
+def _of_kind(left_out: Counter[tuple[str, str]], kind: str) -> int:
+    return sum(n for (of, _), n in left_out.items() if of == kind)
 
 
 def _rater(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callable[[CaseOutcome], None]) -> RaterResult:
@@ -157,16 +159,25 @@ def _rater(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callable
 
 def _result(config: EvaluateConfig, rules: Rules, methods: Sequence[MethodResult], raters: Sequence[RaterResult]) -> EvaluateResult:
     """What is said across methods and raters; with raters, the methods stand beside them."""
-    lines = [RaterResult(rater=method.name, against=REFERENCE, cases=method.cases, scores=method.scores) for method in methods]
+    lines = [
+        RaterResult(rater=method.name, against=REFERENCE, cases=method.cases, scores=method.scores, not_scored=method.not_scored)
+        for method in methods
+    ]
     rated = [*raters, *lines] if raters else []
     return EvaluateResult(
         methods=tuple(methods),
         rater_results=tuple(raters),
-        raters=rater_rows(rated),
+        raters=tuple(row for one in rated for row in _rater_rows(one)),
         isbi_raters=isbi_of_raters(rated),
         comparison=compare(methods) if len(methods) > 1 else (),
         settings=settings(config, rules, methods, raters),
     )
+
+
+def _rater_rows(rated: RaterResult) -> list[RaterRow]:
+    scored = {(row.case, row.kind) for row in rated.scores}
+    left_out = Counter(row.kind for row in rated.not_scored if row.status != "surplus" and (row.case, row.kind) not in scored)
+    return [replace(row, n_not_scored=left_out[row.kind]) for row in rater_rows([rated])]
 
 
 @contextmanager

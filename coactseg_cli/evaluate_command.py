@@ -84,5 +84,7 @@ def evaluate(
     from coactseg_cli.logs import to_stderr
 
     result = run_evaluation(config, to_stderr)
-    print(f"{len(result.scores)} scored, {len(result.failures)} failed, {len(result.missing)} missing; tables in {out_dir}\nResearch use only; not for diagnosis.")
+    print(
+        f"{len(result.scores)} scored, {len(result.failures)} failed, {len(result.missing)} missing; tables in {out_dir}\nResearch use only; not for diagnosis."
+    )
     raise typer.Exit(result.exit_code)

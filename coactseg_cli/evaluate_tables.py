@@ -86,7 +86,7 @@ def _write_raters(path: Path, rows: Sequence[Any], kind: type[Any], description:
 
 def _write_not_scored(result: EvaluateResult, path: Path) -> None:
     of_methods = [(method.name, row) for method in result.methods for row in method.not_scored]
-    of_raters = [(f"{rated.rater} against {rated.against}", row) for rated in result.rater_results for row in rated.not_scored]
+    of_raters = [(f"{rated.rater} against {rated.against}", row) for rated in result.rater_results for row in rated.listed]
     rows = [{"method": name, **_cells(row, NotScored)} for name, row in (*of_methods, *of_raters)]
     write_table(path, rows, METHOD | columns_of(NotScored), description="Cases that were not compared, and why.")
 

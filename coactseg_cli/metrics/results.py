@@ -130,6 +130,11 @@ class RaterResult:
     scores: tuple[CaseScores, ...]  # parallel to cases
     not_scored: tuple[NotScored, ...] = ()
 
+    @property
+    def listed(self) -> tuple[NotScored, ...]:
+        """What not_scored.tsv says of it: a mask that is missing is listed once, against the reference."""
+        return tuple(row for row in self.not_scored if self.against == REFERENCE or row.status == "failed")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateResult:
@@ -151,7 +156,7 @@ class EvaluateResult:
     def not_scored(self) -> tuple[NotScored, ...]:
         """Of every method, then of every rater."""
         of_methods = (row for method in self.methods for row in method.not_scored)
-        return (*of_methods, *(row for rated in self.rater_results for row in rated.not_scored))
+        return (*of_methods, *(row for rated in self.rater_results for row in rated.listed))
 
     @property
     def failures(self) -> tuple[NotScored, ...]:

@@ -143,6 +143,8 @@ def test_raters_meet_the_reference_each_other_and_the_method(tmp_path: Path, tru
     assert [(row["method"], row["case"], row["status"]) for row in read_table(out / "not_scored.tsv")] == [
         ("r2 against reference", "sub-03_ses-02", "missing")
     ]
+    left_out = {(row["rater"], row["against"]): row["n_not_scored"] for row in read_table(out / "raters.tsv")}
+    assert (left_out["r2", "reference"], left_out["r1", "reference"]) == ("1", "0")
     assert ("predicted", "mean") in {(row["rater"], row["against"]) for row in read_table(out / "isbi_raters.tsv")}
     assert result.exit_code == 0
     save(r2 / (VISIT + "_label-L_desc-new_mask.nii.gz").format("sub-01"), lesions(A)[:5])
@@ -182,6 +184,9 @@ def test_sites_come_from_participants(tmp_path: Path, truth: Path) -> None:
     (tmp_path / "others.tsv").write_text("participant_id\tcentre\nsub-01\tNice\n")
     moved = run(truth, truth, tmp_path / "out", site_column="centre", participants=tmp_path / "others.tsv")
     assert moved.methods[0].cases[0].site == "Nice"
+    fewer = run(tree(tmp_path / "fewer", {"sub-01": lesions(A)}), truth, tmp_path / "out", site_column="centre")
+    assert [(row.site, row.n_not_scored) for row in fewer.methods[0].by_site if row.metric == "dice"] == [("Rennes", 0)]
+    assert next(row.n_not_scored for row in fewer.methods[0].summary) == 2
     with pytest.raises(InvalidDataset, match="no column 'age'"):
         run(truth, truth, tmp_path / "out", site_column="age")
     with pytest.raises(NoInput, match="participants"):
