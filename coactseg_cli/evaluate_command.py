@@ -84,7 +84,6 @@ def evaluate(
     from coactseg_cli.logs import to_stderr
 
     result = run_evaluation(config, to_stderr)
-    print(
-        f"{len(result.scores)} scored, {len(result.failures)} failed, {len(result.missing)} missing; tables in {out_dir}\nResearch use only; not for diagnosis."
-    )
+    counts = f"{len(result.scores)} scored, {len(result.failures)} failed, {len(result.missing)} missing"
+    print(f"{counts}; tables in {out_dir}\nResearch use only; not for diagnosis.")
     raise typer.Exit(result.exit_code)
