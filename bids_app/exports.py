@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bids_app.report import Heading, Table, format_cell
@@ -86,7 +87,7 @@ def escape_latex(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    flat = " ".join(text.split())
+    flat = re.sub(r"[ \t\r\n]+", " ", text).strip()
     return "".join(f"\\{c}" if c in _MARKDOWN else c for c in flat)
 
 

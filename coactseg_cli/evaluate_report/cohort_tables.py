@@ -132,7 +132,7 @@ def threshold_table(result: EvaluateResult, kind: str) -> Table:
 def not_scored_table(result: EvaluateResult) -> Table:
     """Cases without a score, and why."""
     lists = [(method.name, method.not_scored) for method in result.methods]
-    lists += [(f"{rated.rater} against {rated.against}", rated.not_scored) for rated in result.rater_results]
+    lists += [(f"{rated.rater} against {rated.against}", rated.listed) for rated in result.rater_results]
     rows: Rows = tuple((row.case, name, row.kind, row.status, row.reason) for name, listed in lists for row in listed)
     return Table("Cases without a score", tuple(map(words, ("Case", "Of", "Kind", "Status", "Reason"))), rows)
 

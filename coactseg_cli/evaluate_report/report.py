@@ -65,7 +65,7 @@ def page_of(result: EvaluateResult) -> EvaluationPage:
 
 
 def _summary(result: EvaluateResult) -> Chapter:
-    several = len(result.methods) * len(words.kinds_of(result)) > 2
+    several = len(result.methods) > 1
     found: list[Block] = [TableBlock(overview_table(result))] if several else [Words(text, "result") for text in words.findings(result)]
     warnings = [Words(text, "warning") for text in words.warnings(result)]
     empty = [] if result.scores else [Words("No case was scored; see Not scored.", "warning")]

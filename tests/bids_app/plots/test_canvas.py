@@ -60,10 +60,9 @@ def test_nothing_of_a_name_gets_into_the_markup() -> None:
 
 
 def test_coordinates_are_rounded_and_scales_are_not() -> None:
-    svg = '<?xml version="1.0"?>\n<svg width="10pt" height="5pt" viewBox="0 0 10 5"><path d="M 1.23456 -2.34567" transform="scale(0.015625 -0.015625)"/></svg>'
-    assert inline_svg(svg, "x") == (
-        '<svg aria-hidden="true" focusable="false" viewBox="0 0 10 5"><path d="M 1.23 -2.35" transform="scale(0.015625 -0.015625)"/></svg>'
-    )
+    path = '<path d="M {}" transform="scale(0.015625 -0.015625)"/></svg>'
+    svg = '<?xml version="1.0"?>\n<svg width="10pt" height="5pt" viewBox="0 0 10 5">' + path.format("1.23456 -2.34567")
+    assert inline_svg(svg, "x") == '<svg aria-hidden="true" focusable="false" viewBox="0 0 10 5">' + path.format("1.23 -2.35")
 
 
 def luminance(colour: str) -> float:
