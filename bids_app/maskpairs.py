@@ -58,13 +58,24 @@ def read_mask_pairs(
 
 def _pair_folders(predicted: Sequence[LesionMask], reference: Sequence[LesionMask], kind: LabelKind | None) -> tuple[MaskPair, ...]:
     """By equal names; .nii and .nii.gz are the same name."""
-    sides = [{stem(mask.path): mask.path for mask in masks} for masks in (predicted, reference)]
+    sides = [_by_stem(mask.path for mask in masks) for masks in (predicted, reference)]
     pairs = []
     for case in sorted(sides[0] | sides[1], key=natural):
         told = kind_of(Path(f"{case}.nii"))
         if kind is None or told in {None, kind}:
             pairs.append(MaskPair(case, kind or told or LabelKind.NEW, sides[0].get(case), sides[1].get(case)))
     return tuple(pairs)
+
+
+def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Raises: AmbiguousScan for a.nii beside a.nii.gz."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if stem(path) in found:
+            msg = f"{found[stem(path)]} and {path} are both the mask of {stem(path)}. Leave one."
+            raise AmbiguousScan(msg)
+        found[stem(path)] = path
+    return found
 
 
 def _pair_visits(predicted: Sequence[LesionMask], reference: Sequence[LesionMask], kind: LabelKind | None) -> tuple[MaskPair, ...]:

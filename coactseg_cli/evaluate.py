@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from bids_app.files import make_folder
 from coactseg_cli.config import EvaluateConfig, Missing
 from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.evaluate_cases import CaseOutcome, Scoring, score_pairs
@@ -36,6 +37,7 @@ def evaluate(config: EvaluateConfig, log: Log) -> EvaluateResult:
     """
     rules = checked_rules(config)
     inputs = read_inputs(config)
+    make_folder(config.out_dir)
     scoring = _scoring(config, rules)
     with _progress(inputs.n_pairs, log, several=len(inputs.methods) + len(inputs.raters) > 1) as told:
         methods = [_method(comparison, scoring, config.nprocs, told(comparison)) for comparison in inputs.methods]

@@ -10,7 +10,7 @@ from pathlib import Path
 from bids_app.cases import LabelKind, MaskPair
 from bids_app.companions import with_companions
 from bids_app.errors import NothingMatched
-from bids_app.lesionmasks import MaskSource, stem
+from bids_app.lesionmasks import MaskSource, kind_of, stem
 from bids_app.maskpairs import read_mask_pairs
 from bids_app.pairtable import read_pair_table
 from bids_app.participants import find_table, read_column
@@ -107,8 +107,18 @@ def _pairs_at(config: EvaluateConfig, name: str, path: Path) -> list[tuple[str, 
         raise InvalidConfig(msg)
     pattern = config.predicted_pattern.get(name, config.predicted_pattern.get(""))
     source = MaskSource(path=path, pattern=pattern, filters=config.predicted_filter)
-    pairs = read_mask_pairs(source, _reference(config, config.reference), config.kind, config.participant_labels)
+    pairs = _pairs(config, source)
     return [(name, with_companions(_with_maps(pairs, config, name), config.background))]
+
+
+def _pairs(config: EvaluateConfig, source: MaskSource) -> tuple[MaskPair, ...]:
+    """The masks of a place beside those of the reference. Several files are the reference's case, whatever their own names."""
+    assert config.reference is not None
+    pairs = read_mask_pairs(source, _reference(config, config.reference), config.kind, config.participant_labels)
+    if config.reference.is_file() and (config.methods or config.raters):
+        kind = config.kind or kind_of(config.reference)
+        return tuple(replace(pair, case=stem(config.reference), kind=kind or pair.kind) for pair in pairs)
+    return pairs
 
 
 def _reference(config: EvaluateConfig, path: Path) -> MaskSource:
@@ -169,8 +179,7 @@ def _raters(config: EvaluateConfig, methods: Sequence[Comparison]) -> Iterable[C
         raise InvalidConfig(msg)
     masks: dict[str, dict[_Key, MaskPair]] = {}
     for name, path in config.raters.items():
-        assert config.reference is not None
-        pairs = read_mask_pairs(_reference(config, path), _reference(config, config.reference), config.kind, config.participant_labels)
+        pairs = _pairs(config, _reference(config, path))
         masks[name] = {(pair.case, pair.kind): pair for pair in pairs if pair.predicted and pair.reference}
         if not masks[name]:
             msg = f"--rater {name}={path}: none of its {len(pairs)} masks has a counterpart in {config.reference}. Compare the file names."

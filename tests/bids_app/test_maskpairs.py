@@ -50,6 +50,12 @@ def test_two_folders(tmp_path):
     ]
 
 
+def test_two_formats_of_one_mask(tmp_path):
+    mine = put(tmp_path / "mine", "a.nii.gz", "a.nii")
+    with pytest.raises(AmbiguousScan, match="both the mask of a"):
+        read_mask_pairs(mine, mine)
+
+
 def test_kinds_in_a_plain_folder_with_bids_names(tmp_path):
     names = ["sub-01_label-L_desc-all_mask.nii.gz", "sub-01_label-L_desc-new_mask.nii.gz"]
     mine, theirs = put(tmp_path / "mine", *names), put(tmp_path / "theirs", *names)

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_app.errors import InvalidDataset, NoInput, NothingMatched
+from bids_app.errors import CannotCreate, InvalidDataset, NoInput, NothingMatched
 from bids_app.tables import read_table
 from coactseg_cli.config import EvaluateConfig, Missing
 from coactseg_cli.errors import InvalidConfig
@@ -149,6 +149,24 @@ def test_raters_meet_the_reference_each_other_and_the_method(tmp_path: Path, tru
     assert result.exit_code == 0
     save(r2 / (VISIT + "_label-L_desc-new_mask.nii.gz").format("sub-01"), lesions(A)[:5])
     assert run(truth, truth, out, raters={"r2": r2}).exit_code == 1  # a rater's mask on another grid
+
+
+def test_files_of_several_methods_and_raters_are_one_case(tmp_path: Path) -> None:
+    files = {name: save(tmp_path / f"{name}.nii", mask) for name, mask in (("truth", lesions(A, B)), ("a", lesions(A)), ("b", lesions(B)))}
+    result = run(files["a"], files["truth"], tmp_path / "out", methods={"b": files["b"]}, raters={"r1": files["a"], "r2": files["b"]})
+    assert [[case.case for case in method.cases] for method in result.methods] == [["truth"], ["truth"]]
+    assert next(row.n for row in result.comparison if row.metric == "dice") == 1
+    dice = {(row.rater, row.against): row.mean for row in result.raters if row.metric == "dice"}
+    assert (dice["r1", "r2"], dice["a", "r1"], dice["b", "r1"]) == (0, 1, 0)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path, truth: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    told: list[str] = []
+    config = EvaluateConfig(predicted=truth, reference=truth, out_dir=tmp_path / "file" / "out", report=False)
+    with pytest.raises(CannotCreate):
+        evaluate(config, told.append)
+    assert told == []
 
 
 def test_raters_that_cannot_be(tmp_path: Path, truth: Path) -> None:
