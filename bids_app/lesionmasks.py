@@ -14,6 +14,7 @@ from bids_app.patterns import find
 from bids_app.sessions import natural
 from bids_app.supplied import IMAGES, LESION_LABELS, files_of
 
+FREESURFER = ".mgz"  # SAMSEG writes it
 NATIVE = "orig"  # the scan's own grid, also where a name has no space-
 _KINDS = {None: LabelKind.ALL, "all": LabelKind.ALL, "new": LabelKind.NEW}
 _ENTITY_FIELDS = {**{key: name for name, key in KEYS.items()}, **{f.name: f.name for f in fields(Entities)}}
@@ -87,13 +88,13 @@ def images(folder: Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is a NIfTI image by its name."""
-    return path.is_file() and path.name.endswith(IMAGES) and not path.name.startswith(".")
+    """Whether a file is a NIfTI image by its name, or a volume of FreeSurfer."""
+    return path.is_file() and path.name.endswith((*IMAGES, FREESURFER)) and not path.name.startswith(".")
 
 
 def stem(path: Path) -> str:
-    """File name without .nii or .nii.gz."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    """File name without .nii, .nii.gz or .mgz."""
+    return path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(FREESURFER)
 
 
 def _kind(entities: Entities) -> LabelKind | None:

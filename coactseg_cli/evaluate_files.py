@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -160,8 +161,7 @@ def spacing_of(path: Path, volume: Volume) -> tuple[float, float, float]:
 
     They are taken as the shortest decimals that single precision can mean: 0.9, not 0.8999999761581421.
     """
-    header = nib.load(path).header
-    assert isinstance(header, nib.Nifti1Header)
+    header: Any = nib.load(path).header
     stated = np.array(header.get_zooms()[:3], np.float64)
     edges = stated if np.allclose(stated, volume.spacing_mm, rtol=SPACING_TOLERANCE, atol=0) else np.array(volume.spacing_mm)
     x, y, z = (float(str(np.float32(edge))) for edge in edges)

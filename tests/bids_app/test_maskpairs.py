@@ -144,7 +144,7 @@ def test_a_name_without_a_kind_needs_one_where_its_counterparts_show_both(tmp_pa
 PATTERNS = {  # how other tools leave their masks: path of a mask, template
     "nnU-Net": ("predictions/sub-01_ses-02.nii.gz", "predictions/{case}.nii.gz"),
     "LST": ("sub-01/ses-02/ples_lpa_mFLAIR.nii", "{subject}/{session}/ples_lpa_m*.nii"),
-    "samseg": ("sub-01_ses-02/samseg/seg.nii.gz", "{subject}_{session}/samseg/seg.nii.gz"),
+    "samseg": ("sub-01_ses-02/samseg/seg.mgz", "{subject}_{session}/samseg/seg.mgz"),
     "LST-AI": ("derivatives/sub-01/ses-02/space-flair_seg-lst.nii.gz", "**/sub-{subject}/ses-{session}/space-flair_seg-lst.nii.gz"),
     "a glob": ("out/sub-01/ses-02/lesions.nii.gz", "out/*/*/lesions.nii.gz"),
     "no prefixes": ("01/02.nii", "{subject}/{session}.nii"),

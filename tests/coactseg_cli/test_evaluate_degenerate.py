@@ -219,3 +219,9 @@ def test_values_for_the_reference(tmp_path: Path) -> None:
     labels[8] *= 2
     truth = save(tmp_path / "r.nii.gz", labels)
     assert evaluate(tmp_path, truth, "--reference-values", "2", reference=truth)[1]["precision"] == "0.5"
+
+
+def test_a_volume_of_freesurfer_is_read(tmp_path: Path) -> None:
+    nib.save(nib.MGHImage((REFERENCE * 99).astype(np.int32), AFFINE), tmp_path / "seg.mgz")
+    code, row, _ = evaluate(tmp_path, tmp_path / "seg.mgz", "--predicted-values", "99")
+    assert (code, row["case"], row["dice"], row["volume_pred_mm3"]) == (0, "seg", "1", "15")
