@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bids_app.cases import MaskPair
 from bids_app.errors import BidsAppError
@@ -82,6 +84,10 @@ def score_pair(pair: MaskPair, scoring: Scoring) -> CaseOutcome:
         result = score_case(loaded.pair, scoring.rules, scoring.thresholds)
     except (BidsAppError, OSError, MemoryError) as error:
         return CaseOutcome(pair, not_scored=_not_scored(pair, "failed", str(error) or type(error).__name__))
+    except Exception as error:  # a fault of ours: the other cases go on, and this one says where it was
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"unexpected {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {error}. Please report it."
+        return CaseOutcome(pair, not_scored=_not_scored(pair, "failed", reason))
     absent = pair.predicted is None
     flags = [*result.scores.flags.split(","), "missing_prediction" if absent else "", "resampled" if loaded.resampled else ""]
     scores = replace(result.scores, flags=",".join(flag for flag in flags if flag))
