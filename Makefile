@@ -4,6 +4,7 @@
 #   make test-all         the slow tests too
 #   make check            lint, types, import contracts, tests
 #   make test-container   the example under a read-only root, a foreign user, no HOME, no network (needs bubblewrap)
+#   make bench-evaluate   how long `coactseg evaluate` takes, beside medpy (installed here; N=20 for fewer cases)
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -24,10 +25,10 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check lint format types contracts test-container constraints clean
+.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate constraints clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
 
 # --- environments: one folder, a stamp file for each set of packages -------------------------------------------
 
@@ -80,6 +81,10 @@ contracts: $(VENV)/.dev
 
 test-container: $(VENV)/.run
 	hpc/test_container.sh $(BIN)
+
+bench-evaluate: $(VENV)/.run
+	$(INSTALL) "medpy==0.5.2"
+	$(BIN)/python benchmarks/evaluate.py --cases $(or $(N),200)
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new

@@ -114,6 +114,10 @@ class MaskPair:
     kind: LabelKind
     predicted: Path | None  # None: the prediction is missing
     reference: Path | None  # None: a surplus prediction
+    patient: str | None = None  # whose case it is; None: what `case` begins with (sub-01)
+    site: str | None = None  # None: not known
+    probability: Path | None = None  # map that the prediction was made from
+    background: Path | None = None  # scan behind the masks, for pictures
 
 
 @dataclass(frozen=True, slots=True)

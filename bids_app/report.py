@@ -32,6 +32,7 @@ class Heading:
     unit: str = ""
     digits: int = 2  # behind the point, for a float
     description: str = ""  # shown below the table
+    words: bool | None = None  # set left; None: as the first row's cell is
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class SubjectReport:
 
 def render(report: SubjectReport) -> str:
     """Write the page: one HTML file without script and without any reference outside itself; all words are escaped."""
-    template = _environment().get_template("subject.html")
+    template = environment().get_template("subject.html")
     return template.render(report=report, headline=report.headline or headline_of(report.visits, report.pairs))
 
 
@@ -149,12 +150,10 @@ def quote_css(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
-    """Escaping is on for every template; a field that a template misspells is an error."""
-    environment = Environment(
-        loader=PackageLoader("bids_app"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["cell"] = format_cell
-    environment.filters["css"] = quote_css
-    environment.tests["numeric"] = lambda value: value is None or isinstance(value, int | float)
-    return environment
+def environment() -> Environment:
+    """The templates' surroundings, for every page: escaping is on, and a field that a template misspells is an error."""
+    made = Environment(loader=PackageLoader("bids_app"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["cell"] = format_cell
+    made.filters["css"] = quote_css
+    made.tests["numeric"] = lambda value: value is None or isinstance(value, int | float)
+    return made

@@ -27,6 +27,7 @@ Region = tuple[slice, slice, slice]
 
 GAP = 4  # pixels between tiles
 JPEG_QUALITY = 80
+DOT = 3  # pixels of a dotted line, and between two
 
 
 class Plane(IntEnum):
@@ -53,6 +54,7 @@ class Overlay:
     colour: Colour
     label: str  # for the legend
     width: int = 1  # pixels
+    dotted: bool = False  # so that it differs without colour too
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def draw_tile(scene: Scene, view: View) -> Image.Image:
     grey = np.nan_to_num(grey * 255.0).round().astype(np.uint8)
     pixels = np.array(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
     for overlay in scene.overlays:
-        pixels[contour(cut(overlay.mask, view, scene.region), size, overlay.width)] = overlay.colour
+        line = contour(cut(overlay.mask, view, scene.region), size, overlay.width)
+        pixels[line & dots(line.shape) if overlay.dotted else line] = overlay.colour
     tile = Image.fromarray(pixels)
     _write_marks(tile, scene, view)
     return tile
@@ -149,6 +152,13 @@ def contour(mask: np.ndarray, size: tuple[int, int], width: int) -> np.ndarray:
     grown = filled.filter(ImageFilter.MaxFilter(2 * width + 1))
     line: np.ndarray = (np.asarray(grown) > 0) & (np.asarray(filled) == 0)
     return line
+
+
+def dots(shape: tuple[int, ...]) -> np.ndarray:
+    """Chequer of DOT pixels, (rows, columns) bool: what a dotted line keeps."""
+    rows, columns = np.indices(shape)
+    kept: np.ndarray = (rows // DOT + columns // DOT) % 2 == 0
+    return kept
 
 
 def _write_marks(tile: Image.Image, scene: Scene, view: View) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from bids_app.cases import LabelKind
 from coactseg_cli import __version__
 from coactseg_cli import option_values as values
 from coactseg_cli import options as o
 from coactseg_cli import training_options as t
 from coactseg_cli.argv import CommandForm
-from coactseg_cli.config import EvaluateConfig, TrainConfig
+from coactseg_cli.config import TrainConfig
+from coactseg_cli.evaluate_command import evaluate
 from coactseg_cli.participant_commands import prep, segment
 
 RESEARCH = "Research use only; not for diagnosis."
@@ -164,40 +164,7 @@ def train(
         print(f"{'Sheet' if preview else 'Model'}: {written}\n{RESEARCH}")
 
 
-@app.command(help=f"Compare predicted lesion masks with reference masks. {RESEARCH}")
-def evaluate(
-    predicted: t.Predicted,
-    reference: t.Reference,
-    out_dir: t.EvaluateOut,
-    *,
-    kind: t.KindName = None,
-    convention: t.ConventionName = t.Convention.MM,
-    connectivity: t.Connectivity = None,
-    min_lesion_mm3: t.LimitMm3 = None,
-    min_lesion_voxels: t.LimitVoxels = None,
-    threshold: t.Threshold = None,
-    participant_label: o.ParticipantLabel = None,
-    _config_file: o.ConfigFile = None,
-) -> None:
-    """Score masks."""
-    config = EvaluateConfig(
-        predicted=predicted,
-        reference=reference,
-        out_dir=out_dir,
-        kind=None if kind is None else LabelKind(kind.value),
-        convention=convention.value,
-        connectivity=connectivity,
-        min_lesion_mm3=min_lesion_mm3,
-        min_lesion_voxels=min_lesion_voxels,
-        threshold=threshold,
-        participant_labels=values.labels(participant_label, "sub-", "--participant-label"),
-    )
-    from coactseg_cli.evaluate import evaluate as run_evaluation
-    from coactseg_cli.logs import to_stderr
-
-    result = run_evaluation(config, to_stderr)
-    print(f"{len(result.scores)} scored, {len(result.failures)} failed; tables in {out_dir}\n{RESEARCH}")
-    raise typer.Exit(result.exit_code)
+app.command("evaluate", help=f"Compare predicted lesion masks with reference masks: scores, tables, one page. {RESEARCH}")(evaluate)
 
 
 def command() -> Any:

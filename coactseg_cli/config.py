@@ -65,6 +65,13 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Missing(StrEnum):
+    """What a reference without a prediction counts as."""
+
+    REPORT = "report"  # listed and counted, in no mean
+    EMPTY = "empty"  # an empty mask
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetConfig:
     """Which participants and scans of a BIDS data set are used, and where results go."""
@@ -161,16 +168,34 @@ class RunConfig:
 class EvaluateConfig:
     """How predicted masks are compared with reference masks."""
 
-    predicted: Path  # BIDS tree, folder or file
-    reference: Path
+    predicted: Path | None  # BIDS tree, folder, file or table of pairs (.tsv); None: `methods` only
+    reference: Path | None  # BIDS tree, folder or file; None: the table of pairs has it
     out_dir: Path
     kind: LabelKind | None = None  # ALL or NEW; None: every kind found
+    participant_labels: tuple[str, ...] = ()
+    methods: Mapping[str, Path] = field(default_factory=dict)  # further predictions, name to place as in `predicted`
+    raters: Mapping[str, Path] = field(default_factory=dict)  # single raters' masks, name to place; `reference` is their consensus
+    predicted_pattern: Mapping[str, str] = field(default_factory=dict)  # method ('': any other) to template of paths in its place
+    reference_pattern: str | None = None  # of `reference` and the raters
+    predicted_filter: Mapping[str, str] = field(default_factory=dict)  # BIDS entity to value; '': absent
+    reference_filter: Mapping[str, str] = field(default_factory=dict)
+    predicted_values: tuple[int, ...] = ()  # labels that are lesion; empty: every label above 0
+    reference_values: tuple[int, ...] = ()
+    threshold: float | None = None  # binarise probabilities; None: masks must hold integers
+    missing: Missing = Missing.REPORT
+    resample: bool = False  # bring predictions on another grid to the reference's, nearest neighbour
     convention: str = "mm"  # mm, anima or coactseg
     connectivity: int | None = None  # None: the convention's
     min_lesion_mm3: float | None = None  # None: the convention's
     min_lesion_voxels: int | None = None  # None: the convention's
-    threshold: float | None = None  # binarise probabilities; None: masks must hold 0 and 1
-    participant_labels: tuple[str, ...] = ()
+    probabilities: Mapping[str, Path] = field(default_factory=dict)  # method ('': any other) to place of its maps; none: beside the masks
+    probability_pattern: str | None = None  # template of paths there
+    curves: bool = True  # FROC and threshold curves where there are probability maps
+    site_column: str | None = None  # column of participants.tsv
+    participants: Path | None = None  # None: participants.tsv of the reference's or the predicted data set
+    background: Path | None = None  # BIDS tree or folder of scans for pictures; None: beside the masks
+    report: bool = True  # write the page
+    nprocs: int = 1  # cases in work at once; never changes a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,109 +1,56 @@
-"""Stage: pairs of predicted and reference masks to tables of scores. Loads neither torch nor ants; segments and resamples nothing."""
+"""Stage: pairs of predicted and reference masks to tables of scores and a page. Loads neither torch nor ants; segments nothing."""
 
 from __future__ import annotations
 
-import dataclasses
-import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-import numpy as np
-
-from bids_app.cases import LabelKind, MaskPair
-from bids_app.errors import BidsAppError, NothingMatched, UnreadableImage
-from bids_app.files import write_json
-from bids_app.maskpairs import read_mask_pairs
-from bids_app.tables import write_table
-from coactseg_cli import __version__
-from coactseg_cli.config import EvaluateConfig
+from bids_app.files import make_folder
+from coactseg_cli.config import EvaluateConfig, Missing
 from coactseg_cli.errors import InvalidConfig
-from coactseg_cli.metrics.case import NSD_TOLERANCE_MM, CasePair, CaseResult, score_case
-from coactseg_cli.metrics.cohort import RESAMPLES, SEED, ActivityRow, SummaryRow, activity, summarise
-from coactseg_cli.metrics.columns import CaseScores, LesionRow, column, columns_of
+from coactseg_cli.evaluate_cases import CaseOutcome, Scoring, score_pairs
+from coactseg_cli.evaluate_files import Reading
+from coactseg_cli.evaluate_inputs import Comparison, read_inputs
+from coactseg_cli.evaluate_tables import settings, write_tables
+from coactseg_cli.metrics.agreement import agreement
+from coactseg_cli.metrics.cohort import activity, summarise
+from coactseg_cli.metrics.comparison import compare
 from coactseg_cli.metrics.conventions import Convention, Rules, rules_of
-from coactseg_cli.volumes import Volume, load, require_same_grid
+from coactseg_cli.metrics.froc import froc, threshold_curve
+from coactseg_cli.metrics.isbi import isbi, isbi_of_raters
+from coactseg_cli.metrics.raters import rater_rows
+from coactseg_cli.metrics.results import REFERENCE, EvaluatedCase, EvaluateResult, MethodResult, RaterResult
+from coactseg_cli.metrics.rows import RaterRow
+from coactseg_cli.metrics.strata import by_site, by_size
 
 Log = Callable[[str], None]
-INTEGER_TOLERANCE = 1e-5  # a value this close to an integer is one: scaled files are not exact
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotScored:
-    """One row of not_scored.tsv: a case that has no row in per_case.tsv."""
-
-    case: str = column("What should have been compared")
-    kind: str = column("all or new")
-    status: str = column("missing: no prediction; surplus: no reference; failed: the masks could not be compared")
-    reason: str = column("What was found and what helps")
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateResult:
-    """What came of an evaluation."""
-
-    scores: tuple[CaseScores, ...]
-    lesions: tuple[LesionRow, ...]
-    summary: tuple[SummaryRow, ...]
-    activity: tuple[ActivityRow, ...]
-    not_scored: tuple[NotScored, ...]
-
-    @property
-    def failures(self) -> tuple[NotScored, ...]:
-        """Cases whose masks could not be compared."""
-        return self._with_status("failed")
-
-    @property
-    def missing(self) -> tuple[NotScored, ...]:
-        """Cases that have a reference and no prediction."""
-        return self._with_status("missing")
-
-    @property
-    def surplus(self) -> tuple[NotScored, ...]:
-        """Cases that have a prediction and no reference."""
-        return self._with_status("surplus")
-
-    @property
-    def exit_code(self) -> int:
-        """1 where a case failed, else 0; missing and surplus cases are reported and are no failure."""
-        return 1 if self.failures else 0
-
-    def _with_status(self, status: str) -> tuple[NotScored, ...]:
-        return tuple(row for row in self.not_scored if row.status == status)
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # of the curves
 
 
 def evaluate(config: EvaluateConfig, log: Log) -> EvaluateResult:
-    """Score every pair of masks and write the tables to `config.out_dir`. One bad case does not stop the others.
+    """Score every pair of masks and write the tables and the page to `config.out_dir`. One bad case does not stop the others.
 
     Raises: InvalidConfig; NoInput, InvalidDataset, AmbiguousScan and NothingMatched where the inputs make no pairs; CannotCreate.
     """
     rules = checked_rules(config)
-    pairs = mask_pairs(config)
-    results: list[CaseResult] = []
-    not_scored: list[NotScored] = []
-    for number, pair in enumerate(pairs, start=1):
-        outcome = _score(pair, rules, config.threshold)
-        if isinstance(outcome, NotScored):
-            not_scored.append(outcome)
-            log(f"[{number}/{len(pairs)}] {pair.case} {pair.kind}: {outcome.status}: {outcome.reason}")
-        else:
-            results.append(outcome)
-            log(f"[{number}/{len(pairs)}] {pair.case} {pair.kind}: {_headline(outcome.scores)}")
-    scores = tuple(result.scores for result in results)
-    result = EvaluateResult(
-        scores=scores,
-        lesions=tuple(lesion for result in results for lesion in result.lesions),
-        summary=summarise(scores),
-        activity=activity(scores),
-        not_scored=tuple(not_scored),
-    )
-    _write(result, config, rules)
-    log(
-        f"{len(scores)} scored, {len(result.failures)} failed, {len(result.missing)} missing, {len(result.surplus)} surplus; "
-        f"tables in {config.out_dir}"
-    )
+    inputs = read_inputs(config)
+    make_folder(config.out_dir)
+    scoring = _scoring(config, rules)
+    with _progress(inputs.n_pairs, log, several=len(inputs.methods) + len(inputs.raters) > 1) as told:
+        methods = [_method(comparison, scoring, config.nprocs, told(comparison)) for comparison in inputs.methods]
+        raters = [
+            _rater(comparison, _of_raters(scoring, comparison, config), config.nprocs, told(comparison)) for comparison in inputs.raters
+        ]
+    result = _result(config, rules, methods, raters)
+    write_tables(result, config.out_dir)
+    if config.report:
+        from coactseg_cli.evaluate_report import write_report
+
+        log(f"page: {write_report(result, config.out_dir)}")
+    log(f"{_counts(result)}; tables in {config.out_dir}")
     return result
 
 
@@ -122,123 +69,167 @@ def checked_rules(config: EvaluateConfig) -> Rules:
         if limit is not None and not limit >= 0:
             msg = f"{name} must not be negative; got {limit}"
             raise InvalidConfig(msg)
+    if config.participants is not None and config.site_column is None:
+        msg = "--participants names a table of sites; say which column with --site-column"
+        raise InvalidConfig(msg)
+    if config.probability_pattern is not None and not config.probabilities:
+        msg = "--probability-pattern says where maps lie below --probabilities; name that folder"
+        raise InvalidConfig(msg)
     return rules_of(Convention(config.convention), config.connectivity, config.min_lesion_mm3, config.min_lesion_voxels)
 
 
-def mask_pairs(config: EvaluateConfig) -> tuple[MaskPair, ...]:
-    """Find the pairs: of two files, two folders or two data sets.
-
-    Raises: NoInput, InvalidDataset, AmbiguousScan; NothingMatched where no prediction has a reference.
-    """
-    pairs = read_mask_pairs(config.predicted, config.reference, config.kind, config.participant_labels)
-    if not any(pair.predicted and pair.reference for pair in pairs):
-        only_predicted = sum(pair.predicted is not None for pair in pairs)
-        only_reference = sum(pair.reference is not None for pair in pairs)
-        msg = (
-            f"no mask of {config.predicted} ({only_predicted} masks) has a counterpart in {config.reference} ({only_reference} masks), "
-            f"kind {config.kind or 'all or new'}. Compare the file names, or choose another --kind or --participant-label."
-        )
-        raise NothingMatched(msg)
-    return pairs
-
-
-def _score(pair: MaskPair, rules: Rules, threshold: float | None) -> CaseResult | NotScored:
-    if pair.predicted is None:
-        return _not_scored(pair, "missing", f"no prediction for {pair.reference}")
-    if pair.reference is None:
-        return _not_scored(pair, "surplus", f"no reference for {pair.predicted}")
-    try:
-        return score_case(load_pair(pair.case, pair.kind, pair.predicted, pair.reference, threshold), rules)
-    except (BidsAppError, OSError, MemoryError) as error:
-        return _not_scored(pair, "failed", str(error) or type(error).__name__)
-
-
-def _not_scored(pair: MaskPair, status: str, reason: str) -> NotScored:
-    return NotScored(case=pair.case, kind=str(pair.kind), status=status, reason=reason)
-
-
-def load_pair(case: str, kind: LabelKind, predicted: Path, reference: Path, threshold: float | None = None) -> CasePair:
-    """Read two masks of one grid. Raises: UnreadableImage, ConflictingGeometry, GridMismatch."""
-    first, second = load(predicted), load(reference)
-    require_same_grid(first, second, str(predicted), str(reference))
-    return CasePair(
-        case, kind, binarise(first, predicted, threshold), binarise(second, reference, threshold), _as_written(second.spacing_mm)
+def _scoring(config: EvaluateConfig, rules: Rules) -> Scoring:
+    reading = Reading(
+        threshold=config.threshold,
+        predicted_values=config.predicted_values,
+        reference_values=config.reference_values,
+        resample=config.resample,
+        probabilities=config.curves,
+    )
+    return Scoring(
+        rules=rules,
+        reading=reading,
+        thresholds=THRESHOLDS if config.curves else (),
+        missing_as_empty=config.missing is Missing.EMPTY,
     )
 
 
-def _as_written(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:
-    """The shortest decimals that the header's single precision can mean: 0.9, not 0.8999999761581421."""
-    x, y, z = (float(str(np.float32(edge))) for edge in spacing_mm)
-    return x, y, z
+def _of_raters(scoring: Scoring, comparison: Comparison, config: EvaluateConfig) -> Scoring:
+    """Without curves; a rater's own masks are read as the reference is, and one that is missing is never an empty one."""
+    reading = replace(scoring.reading, probabilities=False)
+    if comparison.name in config.raters:
+        return replace(scoring, thresholds=(), missing_as_empty=False, reading=replace(reading, predicted_values=config.reference_values))
+    return replace(scoring, thresholds=(), reading=reading)
 
 
-def binarise(volume: Volume, path: Path, threshold: float | None = None) -> Volume:
-    """Turn a mask into booleans: a label above 0 is lesion; values between integers need a threshold, from which on they are lesion.
+def _method(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callable[[CaseOutcome], None]) -> MethodResult:
+    outcomes = score_pairs(comparison.pairs, scoring, nprocs, told)
+    scored = [(outcome.case, outcome.result) for outcome in outcomes if outcome.case is not None and outcome.result is not None]
+    cases = tuple(case for case, _ in scored)
+    scores = tuple(result.scores for _, result in scored)
+    lesions = tuple(lesion for _, result in scored for lesion in result.lesions)
+    candidates = tuple(candidate for _, result in scored for candidate in result.candidates)
+    points = tuple(point for _, result in scored for point in result.points)
+    patients = [case.patient for case in cases]
+    not_scored = tuple(outcome.not_scored for outcome in outcomes if outcome.not_scored is not None)
+    left_out = _left_out(outcomes)
+    with_map = [row for case, row in zip(cases, scores, strict=True) if _counts_for_froc(case)]
+    return MethodResult(
+        name=comparison.name,
+        cases=cases,
+        scores=scores,
+        lesions=lesions,
+        candidates=candidates,
+        points=points,
+        not_scored=not_scored,
+        summary=tuple(replace(row, n_not_scored=_of_kind(left_out, row.kind)) for row in summarise(scores, patients)),
+        activity=activity(scores, patients),
+        by_size=by_size(lesions, cases),
+        by_site=tuple(replace(row, n_not_scored=left_out[row.kind, row.site]) for row in by_site(scores, cases)),
+        agreement=agreement(scores),
+        isbi=isbi(scores),
+        froc=froc(candidates, with_map) if any(case.probability for case in cases) else (),
+        thresholds=threshold_curve(points),
+    )
 
-    Raises: UnreadableImage for negative values, and for values between integers without a threshold.
-    """
-    data = volume.data
-    if data.min() < -INTEGER_TOLERANCE:
-        msg = f"{path}: expected a mask or probabilities; the smallest value is {data.min():g}. Give the lesion mask, not the scan."
-        raise UnreadableImage(msg)
-    between = np.abs(data - np.round(data)) > INTEGER_TOLERANCE
-    if not between.any():
-        return volume.like(data > 0.5)
-    if threshold is None:
-        msg = (
-            f"{path}: expected a mask of integers; {int(between.sum())} voxels lie between, for instance {data[between][0]:g}. "
-            "Give --threshold to binarise probabilities."
-        )
-        raise UnreadableImage(msg)
-    if data.max() > 1 + INTEGER_TOLERANCE:
-        msg = f"{path}: --threshold needs probabilities from 0 to 1; the largest value is {data.max():g}. Scale the map or give a mask."
-        raise UnreadableImage(msg)
-    return volume.like(data >= threshold)
+
+def _counts_for_froc(case: EvaluatedCase) -> bool:
+    """Cases with a map, and missing ones that are scored as empty."""
+    return case.probability is not None or case.predicted is None
 
 
-def _headline(scores: CaseScores) -> str:
+def _left_out(outcomes: Sequence[CaseOutcome]) -> Counter[tuple[str, str]]:
+    """Kind and site ('': not known) to the number of their cases that have a reference and no score."""
+    return Counter((str(o.pair.kind), o.pair.site or "") for o in outcomes if o.result is None and o.pair.reference is not None)
+
+
+def _of_kind(left_out: Counter[tuple[str, str]], kind: str) -> int:
+    return sum(n for (of, _), n in left_out.items() if of == kind)
+
+
+def _rater(comparison: Comparison, scoring: Scoring, nprocs: int, told: Callable[[CaseOutcome], None]) -> RaterResult:
+    outcomes = score_pairs(comparison.pairs, scoring, nprocs, told)
+    scored = [(outcome.case, outcome.result.scores) for outcome in outcomes if outcome.case is not None and outcome.result is not None]
+    return RaterResult(
+        rater=comparison.name,
+        against=comparison.against,
+        cases=tuple(case for case, _ in scored),
+        scores=tuple(scores for _, scores in scored),
+        not_scored=tuple(outcome.not_scored for outcome in outcomes if outcome.not_scored is not None),
+    )
+
+
+def _result(config: EvaluateConfig, rules: Rules, methods: Sequence[MethodResult], raters: Sequence[RaterResult]) -> EvaluateResult:
+    """What is said across methods and raters; with raters, the methods stand beside them."""
+    lines = [
+        RaterResult(rater=method.name, against=REFERENCE, cases=method.cases, scores=method.scores, not_scored=method.not_scored)
+        for method in methods
+    ]
+    rated = [*raters, *lines] if raters else []
+    return EvaluateResult(
+        methods=tuple(methods),
+        rater_results=tuple(raters),
+        raters=tuple(row for one in rated for row in _rater_rows(one)),
+        isbi_raters=isbi_of_raters(rated),
+        comparison=compare(methods) if len(methods) > 1 else (),
+        settings=settings(config, rules, methods, raters),
+    )
+
+
+def _rater_rows(rated: RaterResult) -> list[RaterRow]:
+    scored = {(row.case, row.kind) for row in rated.scores}
+    left_out = Counter(row.kind for row in rated.not_scored if row.status != "surplus" and (row.case, row.kind) not in scored)
+    return [replace(row, n_not_scored=left_out[row.kind]) for row in rater_rows([rated])]
+
+
+@contextmanager
+def _progress(total: int, log: Log, *, several: bool) -> Iterator[Callable[[Comparison], Callable[[CaseOutcome], None]]]:
+    """Say what came of each pair: a line, and on a terminal a bar with lines for what went wrong only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    terminal = sys.stderr.isatty()
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    n_done = 0
+    with Progress(*columns, console=Console(stderr=True), disable=not terminal) as bar:
+        task = bar.add_task("cases", total=total)
+
+        def told(comparison: Comparison) -> Callable[[CaseOutcome], None]:
+            name = (
+                ""
+                if not several
+                else f"{comparison.name}: "
+                if comparison.against == REFERENCE
+                else f"{comparison.name}, {comparison.against}: "
+            )
+
+            def one(outcome: CaseOutcome) -> None:
+                nonlocal n_done
+                n_done += 1
+                bar.advance(task)
+                if outcome.not_scored is not None or not terminal:
+                    log(f"[{n_done}/{total}] {name}{outcome.pair.case} {outcome.pair.kind}: {_headline(outcome)}")
+
+            return one
+
+        yield told
+
+
+def _headline(outcome: CaseOutcome) -> str:
+    if outcome.not_scored is not None:
+        return f"{outcome.not_scored.status}: {outcome.not_scored.reason}"
+    assert outcome.result is not None
+    scores = outcome.result.scores
     if scores.lesions_ref == 0:
         return f"no reference lesion, {scores.false_lesions} false lesions"
     return f"Dice {scores.dice:.3f}, {scores.lesions_ref_detected} of {scores.lesions_ref} lesions found, {scores.false_lesions} false"
 
 
-def _write(result: EvaluateResult, config: EvaluateConfig, rules: Rules) -> None:
-    out = config.out_dir
-    _write_rows(out / "per_case.tsv", result.scores, CaseScores, "Scores of each case; settings.json says how they were made.")
-    _write_rows(out / "per_lesion.tsv", result.lesions, LesionRow, "Each lesion above the size limit, and whether the other mask has it.")
-    _write_rows(out / "summary.tsv", result.summary, SummaryRow, "Scores over cases, with and without reference lesions apart.")
-    _write_rows(out / "activity.tsv", result.activity, ActivityRow, "Agreement on whether a patient has any lesion.")
-    _write_rows(out / "not_scored.tsv", result.not_scored, NotScored, "Cases that have no row in per_case.tsv, and why.")
-    write_json(out / "settings.json", _settings(result, config, rules))
-
-
-def _write_rows(path: Path, rows: Sequence[Any], kind: type[Any], description: str) -> None:
-    columns = columns_of(kind)
-    write_table(path, [{name: getattr(row, name) for name in columns} for row in rows], columns, description=description)
-
-
-def _settings(result: EvaluateResult, config: EvaluateConfig, rules: Rules) -> Mapping[str, Any]:
-    return {
-        "Predicted": str(config.predicted.resolve()),
-        "Reference": str(config.reference.resolve()),
-        "Rules": {**dataclasses.asdict(rules), "threshold": config.threshold, "nsd_tolerance_mm": NSD_TOLERANCE_MM},
-        "Definitions": {
-            "surface": "mask voxels with a face neighbour outside the mask or the image; distances between voxel centres",
-            "hd95_mm": "larger of the two directed 95th percentiles, linear interpolation",
-            "hd95_pooled_mm": "95th percentile of both directions together, linear interpolation",
-            "lesion_f1": "MSSEG: alpha, beta, gamma as in Rules; ties by overlap, then lesion size, then raster order",
-            "sd": "ddof 1",
-            "ci95": f"percentile bootstrap of the mean, {RESAMPLES} resamples of patients, seed {SEED}; proportions: Wilson",
-        },
-        "Cases": {
-            "scored": len(result.scores),
-            "failed": [row.case for row in result.failures],
-            "missing": [row.case for row in result.missing],
-            "surplus": [row.case for row in result.surplus],
-        },
-        "Versions": {
-            "coactseg": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "scipy", "connected-components-3d", "nibabel")},
-        },
-    }
+def _counts(result: EvaluateResult) -> str:
+    return f"{len(result.scores)} scored, {len(result.failures)} failed, {len(result.missing)} missing, {len(result.surplus)} surplus"

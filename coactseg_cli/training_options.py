@@ -1,4 +1,4 @@
-"""The options of `train` and `evaluate`, one type per option, and the recipes that --preset names."""
+"""The options of `train`, one type per option, and the recipes that --preset names."""
 
 from __future__ import annotations
 
@@ -30,21 +30,6 @@ class Schedule(StrEnum):
 
     COSINE = "cosine"
     CONSTANT = "constant"
-
-
-class Kind(StrEnum):
-    """What masks show."""
-
-    ALL = "all"
-    NEW = "new"
-
-
-class Convention(StrEnum):
-    """Definitions of the scores."""
-
-    MM = "mm"
-    ANIMA = "anima"
-    COACTSEG = "coactseg"
 
 
 class Ablation(StrEnum):
@@ -309,25 +294,3 @@ CheckpointEvery = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.", rich_help_panel=RUN)]
 ModelTitle = Annotated[str | None, typer.Option("--name", help=_help("Name in the model file.", "name"), rich_help_panel=RUN)]
 TrainPrecision = Annotated[Precision | None, typer.Option("--precision", help=_help("Number format.", "precision"), rich_help_panel=RUN)]
-
-# ---- evaluate
-
-Predicted = Annotated[Path, typer.Argument(help="Predicted masks: BIDS data set, folder or file.", show_default=False)]
-Reference = Annotated[Path, typer.Argument(help="Reference masks, on the same grids.", show_default=False)]
-EvaluateOut = Annotated[Path, typer.Argument(help="Folder for the tables.", show_default=False)]
-KindName = Annotated[Kind | None, typer.Option("--kind", help="Masks to compare: all lesions or new ones. Default: what is found.")]
-ConventionName = Annotated[
-    Convention,
-    typer.Option("--convention", help="Definitions. mm: millimetres; anima: as animaSegPerfAnalyzer; coactseg: as Wu et al. 2023."),
-]
-Connectivity = Annotated[
-    int | None,
-    typer.Option("--connectivity", metavar="6|18|26", help="Neighbours that join voxels to a lesion. Default: the convention's."),
-]
-LimitMm3 = Annotated[
-    float | None, typer.Option("--min-lesion-mm3", metavar="MM3", help="Lesions must be larger. Default: the convention's.")
-]
-LimitVoxels = Annotated[
-    int | None, typer.Option("--min-lesion-voxels", metavar="N", help="Lesions must have so many voxels. Default: the convention's.")
-]
-Threshold = Annotated[float | None, typer.Option("--threshold", metavar="P", help="Makes masks of probabilities.")]

@@ -84,7 +84,15 @@ def corner_distance_mm(a: np.ndarray, b: np.ndarray, shape: tuple[int, int, int]
 
 
 def load(path: Path, dtype: type[np.generic] = np.float32) -> Volume:
-    """Read a 3D NIfTI as it is stored (no reorientation), scaling applied.
+    """Read a 3D NIfTI, or a volume of FreeSurfer (.mgz), as it is stored (no reorientation), scaling applied. Raises: as load_stored."""
+    stored = load_stored(path)
+    data = stored.data.astype(dtype, copy=False)
+    _require_finite(data, path)
+    return stored.like(data)
+
+
+def load_stored(path: Path) -> Volume:
+    """As load, in the number format of the file where that is not scaled: masks of one byte stay one byte.
 
     Raises: UnreadableImage (truncated, not 3D, no affine, not finite, not real), ConflictingGeometry.
     """
@@ -98,14 +106,18 @@ def load(path: Path, dtype: type[np.generic] = np.float32) -> Volume:
     if data.dtype.kind not in "iufb":
         msg = f"{path}: expected real numbers; got {data.dtype} (RGB or complex). Convert it to a scalar image."
         raise UnreadableImage(msg)
-    data = data.reshape(data.shape[:3]).astype(dtype, copy=False)
-    if not np.isfinite(data).all():
-        msg = f"{path}: {int((~np.isfinite(data)).sum())} voxels are NaN or infinite. Replace them, for instance with 0."
-        raise UnreadableImage(msg)
+    data = data.reshape(data.shape[:3])
+    _require_finite(data, path)
     return Volume(data, affine)
 
 
-def _open(path: Path) -> nib.Nifti1Image:
+def _require_finite(data: np.ndarray, path: Path) -> None:
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
+        msg = f"{path}: {int((~np.isfinite(data)).sum())} voxels are NaN or infinite. Replace them, for instance with 0."
+        raise UnreadableImage(msg)
+
+
+def _open(path: Path) -> nib.Nifti1Image | nib.MGHImage:
     try:
         image = nib.load(path)
     except FileNotFoundError as error:
@@ -114,8 +126,8 @@ def _open(path: Path) -> nib.Nifti1Image:
     except Exception as error:
         msg = f"{path}: not a readable NIfTI file ({error}). Copy or convert it again."
         raise UnreadableImage(msg) from error
-    if not isinstance(image, nib.Nifti1Image):
-        msg = f"{path}: expected NIfTI; got {type(image).__name__}. Convert it."
+    if not isinstance(image, nib.Nifti1Image | nib.MGHImage):
+        msg = f"{path}: expected NIfTI or MGH; got {type(image).__name__}. Convert it."
         raise UnreadableImage(msg)
     extra = image.shape[3:]
     if len(image.shape) < 3 or any(n != 1 for n in extra) or min(image.shape[:3]) < 2:
@@ -124,8 +136,10 @@ def _open(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _affine_of(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+def _affine_of(image: nib.Nifti1Image | nib.MGHImage, path: Path) -> np.ndarray:
     """The affine of the header, sform first. Raises: UnreadableImage, ConflictingGeometry."""
+    if isinstance(image, nib.MGHImage):
+        return np.asarray(image.affine, dtype=np.float64)
     header = image.header
     sform, sform_code = header.get_sform(coded=True)
     qform, qform_code = _qform(header, path)

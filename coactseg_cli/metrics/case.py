@@ -1,24 +1,29 @@
-"""All scores of one case, from two boolean masks on one grid."""
+"""All scores of one case, from two boolean masks on one grid and, where there is one, a probability map."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bids_app.cases import LabelKind
-from coactseg_cli.components import label
+from coactseg_cli.metrics import case_columns
 from coactseg_cli.metrics import detection as found
-from coactseg_cli.metrics import matching, overlap, surface
 from coactseg_cli.metrics.columns import CaseScores, LesionRow
-from coactseg_cli.metrics.conventions import Rules, lesion_scores
-from coactseg_cli.volumes import Box, Volume, box_of
+from coactseg_cli.metrics.conventions import Rules
+from coactseg_cli.metrics.overlap import VoxelCounts, count_voxels
+from coactseg_cli.metrics.probabilities import candidates_of, points_of
+from coactseg_cli.metrics.results import Candidate, ThresholdPoint
+from coactseg_cli.metrics.surface import NSD_TOLERANCE_MM
+from coactseg_cli.metrics.voxels import Components, MaskVoxels, centres, components, shared, voxels_of
+from coactseg_cli.volumes import Volume
 
-NSD_TOLERANCE_MM = 1.0
-VOXEL = (1.0, 1.0, 1.0)
-ANY_CONNECTIVITY = 26  # of the scores of ISBI, WMH and panoptica
+__all__ = ["NSD_TOLERANCE_MM", "CasePair", "CaseResult", "score_case"]
+
+ANY_CONNECTIVITY = 26  # of the scores of WMH and panoptica
+ISBI_CONNECTIVITY = 18
 SHIFTS_CONNECTIVITY = 6
 
 
@@ -28,6 +33,8 @@ class CaseResult:
 
     scores: CaseScores
     lesions: tuple[LesionRow, ...]
+    candidates: tuple[Candidate, ...] = ()  # empty without a probability map
+    points: tuple[ThresholdPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class CasePair:
     predicted: Volume
     reference: Volume
     spacing_mm: tuple[float, float, float]
+    probability: Volume | None = None  # on the same grid, 0 to 1
 
     @property
     def voxel_mm3(self) -> float:
@@ -46,150 +54,123 @@ class CasePair:
         return math.prod(self.spacing_mm)
 
 
-def score_case(pair: CasePair, rules: Rules) -> CaseResult:
-    """Compute every score of one case. Only the box around both masks is looked at."""
-    predicted, reference = pair.predicted.data, pair.reference.data
-    either = predicted | reference
-    box = box_of(either) if either.any() else Box((0, 0, 0), (1, 1, 1))
-    predicted, reference = predicted[box.slices], reference[box.slices]
-    counts = overlap.count_voxels(predicted, reference, either.size)
-    labels = {c: (label(reference, c), label(predicted, c)) for c in {rules.connectivity, ANY_CONNECTIVITY, SHIFTS_CONNECTIVITY}}
-    tables = {c: found.overlap_of(*ref, *pred) for c, (ref, pred) in labels.items()}
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One mask of a case: its voxels and its components for each connectivity that a score asks for."""
+
+    voxels: MaskVoxels
+    parts: dict[int, Components]
+
+
+def score_case(pair: CasePair, rules: Rules, thresholds: Sequence[float] = ()) -> CaseResult:
+    """Compute every score of one case. Only the box around both masks is looked at.
+
+    `thresholds`: of the probability map, for CaseResult.points. Candidates and points need a map.
+    """
+    reference, predicted = _sides(pair, rules)
+    counts = count_voxels(predicted.voxels.mask, reference.voxels.mask, pair.reference.data.size)
+    in_both = shared(reference.voxels, predicted.voxels)
+    tables = {c: found.overlap_of(reference.parts[c], predicted.parts[c], in_both) for c in reference.parts}
     smallest = rules.smallest(pair.voxel_mm3) if counts.reference else rules.smallest_false(pair.voxel_mm3)
     lesions = found.keep_large(tables[rules.connectivity], smallest)
     detection = found.detect(lesions, rules.alpha, rules.beta, rules.gamma)
-    scores = CaseScores(
+    scores = _scores(pair, rules, (reference, predicted), counts, tables, (lesions, detection), smallest)
+    rows = (
+        *_lesion_rows(pair, "reference", reference, rules.connectivity, lesions.reference_labels, detection.reference),
+        *_lesion_rows(pair, "predicted", predicted, rules.connectivity, lesions.predicted_labels, detection.predicted),
+    )
+    if pair.probability is None:
+        return CaseResult(scores, rows)
+    name = (pair.case, str(pair.kind))
+    return CaseResult(
+        scores,
+        rows,
+        candidates_of(name, pair.probability.data, pair.reference.data, rules, pair.voxel_mm3),
+        points_of(name, pair.probability.data, pair.reference.data, rules, pair.voxel_mm3, thresholds),
+    )
+
+
+def _sides(pair: CasePair, rules: Rules) -> tuple[Side, Side]:
+    """Reference and prediction, each labelled once per connectivity."""
+    wanted = sorted({rules.connectivity, ANY_CONNECTIVITY, ISBI_CONNECTIVITY, SHIFTS_CONNECTIVITY})
+    reference, predicted = voxels_of(pair.reference.data, pair.predicted.data)
+    return (
+        Side(reference, {c: components(reference, c) for c in wanted}),
+        Side(predicted, {c: components(predicted, c) for c in wanted}),
+    )
+
+
+def _scores(
+    pair: CasePair,
+    rules: Rules,
+    sides: tuple[Side, Side],
+    counts: VoxelCounts,
+    tables: dict[int, found.LesionOverlap],
+    tested: tuple[found.LesionOverlap, found.Detection],
+    smallest: int,
+) -> CaseScores:
+    reference, predicted = sides
+    lesions, detection = tested
+    voxel = case_columns.voxel_scores(counts, pair.voxel_mm3)
+    touched = case_columns.touch_scores(tables[ANY_CONNECTIVITY], tables[ISBI_CONNECTIVITY])
+    surfaces = case_columns.Surfaces.of(reference.voxels, predicted.voxels, pair.reference.shape, pair.spacing_mm)
+    instances = case_columns.InstancePairs(
+        tables[ANY_CONNECTIVITY], reference.parts[ANY_CONNECTIVITY], predicted.parts[ANY_CONNECTIVITY], surfaces
+    )
+    diagonal_mm = math.hypot(*(n * edge for n, edge in zip(pair.reference.shape, pair.spacing_mm, strict=True)))
+    return CaseScores(
         case=pair.case,
         kind=str(pair.kind),
         convention=str(rules.convention),
-        **_voxel_scores(counts, pair.voxel_mm3),
-        **_distance_scores(predicted, reference, pair.spacing_mm),
-        **_detection_scores(counts, lesions, detection, rules, pair.voxel_mm3),
-        **_matching_scores(tables[ANY_CONNECTIVITY], tables[SHIFTS_CONNECTIVITY]),
-        flags=_flags(counts, lesions),
+        **voxel,
+        **case_columns.distance_scores(surfaces, diagonal_mm),
+        **case_columns.detection_scores(counts, lesions, detection, rules, pair.voxel_mm3),
+        **touched,
+        **case_columns.isbi_scores(voxel, touched),
+        **case_columns.panoptic_scores(instances),
+        **case_columns.iou_scores(tables[SHIFTS_CONNECTIVITY]),
+        flags=case_columns.flags(counts, lesions),
         smallest_lesion_voxel=smallest,
         voxel_mm3=pair.voxel_mm3,
+        spacing_i_mm=pair.spacing_mm[0],
+        spacing_j_mm=pair.spacing_mm[1],
+        spacing_k_mm=pair.spacing_mm[2],
     )
-    (reference_labels, _), (predicted_labels, _) = labels[rules.connectivity]
-    sides = (
-        _lesion_rows(
-            pair, "reference", _centres(reference_labels, lesions.reference_labels, box), lesions.reference_sizes, detection.reference
-        ),
-        _lesion_rows(
-            pair, "predicted", _centres(predicted_labels, lesions.predicted_labels, box), lesions.predicted_sizes, detection.predicted
-        ),
-    )
-    return CaseResult(scores, sides[0] + sides[1])
-
-
-def _voxel_scores(counts: overlap.VoxelCounts, voxel_mm3: float) -> dict[str, Any]:
-    difference = counts.predicted - counts.reference
-    return {
-        "dice": overlap.dice(counts),
-        "jaccard": overlap.jaccard(counts),
-        "precision": overlap.precision(counts),
-        "sensitivity": overlap.sensitivity(counts),
-        "specificity": overlap.specificity(counts),
-        "ndsc": overlap.normalised_dice(counts),
-        "volume_pred_mm3": counts.predicted * voxel_mm3,
-        "volume_ref_mm3": counts.reference * voxel_mm3,
-        "volume_difference_mm3": difference * voxel_mm3,
-        "volume_difference_percent": 100 * overlap.divide(difference, counts.reference),
-    }
-
-
-def _distance_scores(predicted: np.ndarray, reference: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict[str, Any]:
-    surfaces = surface.surface_voxels(predicted), surface.surface_voxels(reference)
-    in_mm = surface.between(*surfaces, spacing_mm)
-    in_voxels = in_mm if spacing_mm == VOXEL else surface.between(*surfaces, VOXEL)
-    return {
-        "hd_mm": surface.hausdorff(in_mm),
-        "hd95_mm": surface.hausdorff95(in_mm),
-        "hd95_pooled_mm": surface.hausdorff95_pooled(in_mm),
-        "assd_mm": surface.mean_symmetric(in_mm),
-        "masd_mm": surface.mean_of_means(in_mm),
-        "asd_pred_to_ref_mm": surface.mean_predicted_to_reference(in_mm),
-        "nsd_1mm": surface.normalised_surface_dice(in_mm, NSD_TOLERANCE_MM),
-        "hd95_pooled_voxel": surface.hausdorff95_pooled(in_voxels),
-        "asd_pred_to_ref_voxel": surface.mean_predicted_to_reference(in_voxels),
-    }
-
-
-def _detection_scores(
-    counts: overlap.VoxelCounts, lesions: found.LesionOverlap, detection: found.Detection, rules: Rules, voxel_mm3: float
-) -> dict[str, Any]:
-    lesion = lesion_scores(detection, has_reference=counts.reference > 0, has_prediction=counts.predicted > 0, convention=rules.convention)
-    false = [int(size) for size, verdict in zip(lesions.predicted_sizes, detection.predicted, strict=True) if not verdict.detected]
-    return {
-        "lesions_pred": lesions.n_predicted,
-        "lesions_ref": lesions.n_reference,
-        "lesions_ref_detected": detection.n_reference_detected,
-        "lesions_pred_confirmed": detection.n_predicted_confirmed,
-        "lesion_sensitivity": lesion.sensitivity,
-        "lesion_ppv": lesion.ppv,
-        "lesion_f1": lesion.f1,
-        "false_lesions": len(false),
-        "false_volume_mm3": sum(false) * voxel_mm3,
-    }
-
-
-def _matching_scores(any_size: found.LesionOverlap, faces: found.LesionOverlap) -> dict[str, Any]:
-    scores: dict[str, Any] = {
-        "lesion_tpr_any": matching.any_overlap_sensitivity(any_size),
-        "lesion_fdr_any": matching.any_overlap_false_rate(any_size),
-        "lesion_f1_any": matching.any_overlap_f1(any_size),
-        "lesion_f1_iou25": matching.f1_at_iou(faces, 0.25),
-    }
-    shares = matching.iou(any_size)
-    for suffix, values, threshold in (("", shares, 0.5), ("_iou10", shares, 0.1), ("_dsc10", matching.dice(any_size), 0.1)):
-        result = matching.panoptic(any_size, values, threshold)
-        scores[f"panoptic_rq{suffix}"] = result.recognition
-        scores[f"panoptic_sq{suffix}"] = result.segmentation
-        scores[f"panoptic_pq{suffix}"] = result.quality
-    return scores
-
-
-def _flags(counts: overlap.VoxelCounts, lesions: found.LesionOverlap) -> str:
-    flags = {
-        "missed": counts.reference > 0 and counts.predicted == 0,
-        "empty_reference": counts.reference == 0,
-        "empty_prediction": counts.predicted == 0,
-        "reference_below_limit": counts.reference > 0 and lesions.n_reference == 0,
-        "prediction_below_limit": counts.predicted > 0 and lesions.n_predicted == 0,
-    }
-    return ",".join(name for name, holds in flags.items() if holds)
-
-
-def _centres(labels: np.ndarray, numbers: np.ndarray, box: Box) -> np.ndarray:
-    """Mean voxel index, on the whole grid, of the components with these numbers: (n, 3)."""
-    where = np.nonzero(labels)
-    of = labels[where]
-    voxels = np.maximum(np.bincount(of, minlength=1), 1)
-    centres = np.stack([np.bincount(of, weights=axis, minlength=1) / voxels for axis in where], axis=1)
-    return np.asarray(centres[numbers] + np.array(box.start))
 
 
 def _lesion_rows(
-    pair: CasePair, side: str, centres: np.ndarray, voxels: np.ndarray, verdicts: tuple[found.Verdict, ...]
+    pair: CasePair, name: str, side: Side, connectivity: int, labels: np.ndarray, verdicts: tuple[found.Verdict, ...]
 ) -> tuple[LesionRow, ...]:
-    places = centres @ pair.reference.affine[:3, :3].T + pair.reference.affine[:3, 3]
+    parts = side.parts[connectivity]
+    indices = centres(side.voxels, parts)[labels - 1]
+    places = indices @ pair.reference.affine[:3, :3].T + pair.reference.affine[:3, 3]
+    largest, mean = _probabilities(pair, side.voxels, parts)
     return tuple(
         LesionRow(
             case=pair.case,
             kind=str(pair.kind),
-            side=side,
+            side=name,
             label=n + 1,
             x_mm=float(places[n, 0]),
             y_mm=float(places[n, 1]),
             z_mm=float(places[n, 2]),
-            i=float(centres[n, 0]),
-            j=float(centres[n, 1]),
-            k=float(centres[n, 2]),
-            volume_mm3=float(voxels[n]) * pair.voxel_mm3,
+            i=float(indices[n, 0]),
+            j=float(indices[n, 1]),
+            k=float(indices[n, 2]),
+            volume_mm3=float(parts.sizes[label - 1]) * pair.voxel_mm3,
             overlap_share=verdict.overlap_share,
             outside_share=verdict.outside_share,
             detected="yes" if verdict.detected else "no",
             reason=verdict.reason,
+            max_probability=float(largest[label - 1]),
+            mean_probability=float(mean[label - 1]),
         )
-        for n, verdict in enumerate(verdicts)
+        for n, (label, verdict) in enumerate(zip(labels, verdicts, strict=True))
     )
+
+
+def _probabilities(pair: CasePair, voxels: MaskVoxels, parts: Components) -> tuple[np.ndarray, np.ndarray]:
+    """Largest and mean value of the map in each component: (M,) and (M,), NaN without a map."""
+    if pair.probability is None:
+        return np.full(len(parts.sizes), np.nan), np.full(len(parts.sizes), np.nan)
+    return parts.largest_and_mean(pair.probability.data[tuple(voxels.indices(voxels.positions).T)])

@@ -9,73 +9,35 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from coactseg_cli.metrics.columns import CaseScores, column
+from coactseg_cli.metrics.bootstrap import bootstrap_means, draw_ratios, percentiles, sums_by_patient
+from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.detection import harmonic_mean
 from coactseg_cli.metrics.overlap import divide
+from coactseg_cli.metrics.proportions import UNDEFINED, clopper_pearson, wilson
+from coactseg_cli.metrics.rows import ActivityRow, SummaryRow
 
-Z95 = 1.959963984540054  # of the normal distribution
-RESAMPLES = 10_000
-CHUNK = 500  # resamples in memory at once
-SEED = 2023
 WITH, WITHOUT = "with_reference_lesions", "without_reference_lesions"
-NOT_SUMMARISED = ("smallest_lesion_voxel", "voxel_mm3")
+NOT_SUMMARISED = ("smallest_lesion_voxel", "voxel_mm3", "spacing_i_mm", "spacing_j_mm", "spacing_k_mm")
 METRICS = tuple(f.name for f in fields(CaseScores) if f.type in {"float", "int"} and f.name not in NOT_SUMMARISED)
-METRICS_WITHOUT = ("specificity", "volume_pred_mm3", "lesions_pred", "false_lesions", "false_volume_mm3")
+METRICS_WITHOUT = ("specificity", "volume_pred_mm3", "lesions_pred", "lesions_pred_any", "false_lesions", "false_volume_mm3")
 TOTALS = ("lesions_pred", "lesions_ref", "lesions_ref_detected", "lesions_pred_confirmed", "false_lesions", "false_volume_mm3")
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A 95 % confidence interval."""
+class Pooled:
+    """A lesion score over all lesions, with its interval; the names are those of the columns."""
 
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryRow:
-    """One row of summary.tsv: one score over the cases of one group."""
-
-    group: str = column("with_reference_lesions or without_reference_lesions: whether the reference mask of the case has any voxel")
-    kind: str = column("all or new")
-    metric: str = column("Column of per_case.tsv")
-    n_patients: int = column("Patients in the group")
-    n_cases: int = column("Cases in the group")
-    n: int = column("Cases with a defined value; mean to max are over these")
-    n_undefined: int = column("Cases whose value is n/a")
-    why_undefined: str = column("Flags of those cases and how many cases have them")
-    mean: float = column("Mean over cases (macro)")
-    sd: float = column("Standard deviation over cases, ddof 1")
-    median: float = column("Median")
-    q25: float = column("25th percentile, linear interpolation")
-    q75: float = column("75th percentile, linear interpolation")
-    min: float = column("Smallest value")
-    max: float = column("Largest value")
-    ci95_low: float = column("Lower end of the 95 % percentile bootstrap interval of the mean, patients resampled")
-    ci95_high: float = column("Upper end of that interval")
-    pooled: float = column("Lesion scores only: over the lesions of all cases together (micro)")
-    total: float = column("Counts and false volume only: sum over cases")
+    pooled: float
+    pooled_ci95_low: float
+    pooled_ci95_high: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActivityRow:
-    """One row of activity.tsv: a proportion of patients or cases."""
-
-    kind: str = column("all or new")
-    measure: str = column(
-        "sensitivity, specificity, ppv, npv: whether a patient has at least one lesion above the size limit in any case; "
-        "no_false_lesion: cases with an empty reference that have no predicted lesion above the limit"
-    )
-    k: int = column("Patients (or cases) of whom it is true")
-    n: int = column("Patients (or cases) of whom it could be true")
-    value: float = column("k / n")
-    ci95_low: float = column("Lower end of the 95 % Wilson interval")
-    ci95_high: float = column("Upper end of the 95 % Wilson interval")
+NOT_POOLED = Pooled(math.nan, math.nan, math.nan)
 
 
 def patient_of(case: str) -> str:
@@ -83,51 +45,14 @@ def patient_of(case: str) -> str:
     return case.split("_", maxsplit=1)[0] if case.startswith("sub-") else case
 
 
-def wilson(k: int, n: int) -> Interval:
-    """Wilson's 95 % interval of a proportion k / n; NaN for n = 0."""
-    if n == 0:
-        return Interval(math.nan, math.nan)
-    share, z2 = k / n, Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
-
-
-def bootstrap_means(values: np.ndarray, patients: Sequence[str], n_resamples: int = RESAMPLES, seed: int = SEED) -> list[Interval]:
-    """Percentile bootstrap of the means of the columns of `values` (cases, metrics), NaN left out, patients drawn with all their cases.
-
-    Returns: one 95 % interval for each column, NaN where fewer than two patients have a value.
-    """
-    _, patient = np.unique(np.array(patients), return_inverse=True)
-    n_patients = int(patient.max()) + 1
-    sums, counts = np.zeros((n_patients, values.shape[1])), np.zeros((n_patients, values.shape[1]))
-    np.add.at(sums, patient, np.nan_to_num(values, nan=0.0))
-    np.add.at(counts, patient, ~np.isnan(values))
-    rng = np.random.default_rng(seed)
-    means = []
-    for start in range(0, n_resamples, CHUNK):
-        drawn = rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=min(CHUNK, n_resamples - start)).astype(float)
-        with np.errstate(invalid="ignore"):
-            means.append((drawn @ sums) / (drawn @ counts))
-    enough = (counts > 0).sum(axis=0) >= 2
-    return [
-        _percentiles(column) if ok else Interval(math.nan, math.nan) for column, ok in zip(np.concatenate(means).T, enough, strict=True)
-    ]
-
-
-def _percentiles(means: np.ndarray) -> Interval:
-    low, high = np.percentile(means[~np.isnan(means)], [2.5, 97.5])
-    return Interval(float(low), float(high))
-
-
-def summarise(scores: Sequence[CaseScores]) -> tuple[SummaryRow, ...]:
-    """One row for each group, kind and score, in that order; a group without a case has no rows."""
+def summarise(scores: Sequence[CaseScores], patients: Sequence[str]) -> tuple[SummaryRow, ...]:
+    """One row for each group, kind and score, in that order; a group without a case has no rows. `patients`: whose case it is."""
     rows: list[SummaryRow] = []
-    for kind in sorted({s.kind for s in scores}):
-        of_kind = [s for s in scores if s.kind == kind]
-        rows += _summarise_group(WITH, [s for s in of_kind if not is_empty(s)], METRICS)
-        rows += _summarise_group(WITHOUT, [s for s in of_kind if is_empty(s)], METRICS_WITHOUT)
-    return tuple(sorted(rows, key=lambda row: row.group != WITH))
+    for group, metrics in ((WITH, METRICS), (WITHOUT, METRICS_WITHOUT)):
+        for kind in sorted({s.kind for s in scores}):
+            members = [(s, p) for s, p in zip(scores, patients, strict=True) if s.kind == kind and is_empty(s) == (group == WITHOUT)]
+            rows += _summarise_group(group, [s for s, _ in members], [p for _, p in members], metrics)
+    return tuple(rows)
 
 
 def is_empty(scores: CaseScores) -> bool:
@@ -135,13 +60,12 @@ def is_empty(scores: CaseScores) -> bool:
     return "empty_reference" in scores.flags.split(",")
 
 
-def _summarise_group(group: str, scores: Sequence[CaseScores], metrics: Sequence[str]) -> list[SummaryRow]:
+def _summarise_group(group: str, scores: Sequence[CaseScores], patients: Sequence[str], metrics: Sequence[str]) -> list[SummaryRow]:
     if not scores:
         return []
     values = np.array([[float(getattr(s, metric)) for metric in metrics] for s in scores])
-    patients = [patient_of(s.case) for s in scores]
     intervals = bootstrap_means(values, patients)
-    pooled = _pooled(scores)
+    pooled = _pooled(scores, patients) if group == WITH else {}
     return [
         SummaryRow(
             group=group,
@@ -154,7 +78,7 @@ def _summarise_group(group: str, scores: Sequence[CaseScores], metrics: Sequence
             **_spread(values[:, m]),
             ci95_low=intervals[m].low,
             ci95_high=intervals[m].high,
-            pooled=pooled.get(metric, math.nan),
+            **asdict(pooled.get(metric, NOT_POOLED)),
             total=float(np.nansum(values[:, m])) if metric in TOTALS else math.nan,
         )
         for m, metric in enumerate(metrics)
@@ -180,36 +104,61 @@ def _spread(values: np.ndarray) -> dict[str, Any]:
 
 def _why(undefined: Sequence[CaseScores]) -> str:
     """For instance 'missed 2, reference_below_limit 1'."""
-    counts = Counter(flag for s in undefined for flag in (s.flags.split(",") if s.flags else ["division by zero"]))
+    counts = Counter(flag for s in undefined for flag in (s.flags.split(",") if s.flags else ["nothing_to_measure"]))
     return ", ".join(f"{flag} {n}" for flag, n in counts.items())
 
 
-def _pooled(scores: Sequence[CaseScores]) -> dict[str, float]:
+def _pooled(scores: Sequence[CaseScores], patients: Sequence[str]) -> dict[str, Pooled]:
     """Lesion scores over the lesions of all cases together."""
-    sensitivity = divide(sum(s.lesions_ref_detected for s in scores), sum(s.lesions_ref for s in scores))
-    ppv = divide(sum(s.lesions_pred_confirmed for s in scores), sum(s.lesions_pred for s in scores))
-    return {"lesion_sensitivity": sensitivity, "lesion_ppv": ppv, "lesion_f1": harmonic_mean(sensitivity, ppv)}
+    parts = np.array([[s.lesions_ref_detected, s.lesions_pred_confirmed] for s in scores], float)
+    wholes = np.array([[s.lesions_ref, s.lesions_pred] for s in scores], float)
+    parts, wholes = (sums_by_patient(counts, patients)[0] for counts in (parts, wholes))
+    sensitivity, ppv = (divide(*pair) for pair in zip(parts.sum(axis=0), wholes.sum(axis=0), strict=True))
+    draws = draw_ratios(parts, wholes)
+    f1 = np.array([harmonic_mean(*draw) for draw in draws.tolist()])
+    return {
+        "lesion_sensitivity": _pool(sensitivity, draws[:, 0], len(parts)),
+        "lesion_ppv": _pool(ppv, draws[:, 1], len(parts)),
+        "lesion_f1": _pool(harmonic_mean(sensitivity, ppv), f1, len(parts)),
+    }
 
 
-def activity(scores: Sequence[CaseScores]) -> tuple[ActivityRow, ...]:
-    """Patient-level agreement on whether there is any lesion, and cases that are rightly free of them."""
+def _pool(value: float, draws: np.ndarray, n_patients: int) -> Pooled:
+    interval = percentiles(draws) if n_patients > 1 and not math.isnan(value) else UNDEFINED
+    return Pooled(value, interval.low, interval.high)
+
+
+def activity(scores: Sequence[CaseScores], patients: Sequence[str]) -> tuple[ActivityRow, ...]:
+    """Patient-level agreement on whether there is any lesion, and cases that are rightly free of them. `patients`: as in summarise."""
     rows: list[ActivityRow] = []
     for kind in sorted({s.kind for s in scores}):
-        of_kind = [s for s in scores if s.kind == kind]
-        truly = {patient_of(s.case) for s in of_kind if s.lesions_ref > 0}
-        claimed = {patient_of(s.case) for s in of_kind if s.lesions_pred > 0}
-        everyone = {patient_of(s.case) for s in of_kind}
-        empty = [s for s in of_kind if is_empty(s)]
-        rows += [
-            _proportion(kind, "sensitivity", len(truly & claimed), len(truly)),
-            _proportion(kind, "specificity", len(everyone - truly - claimed), len(everyone - truly)),
-            _proportion(kind, "ppv", len(truly & claimed), len(claimed)),
-            _proportion(kind, "npv", len(everyone - truly - claimed), len(everyone - claimed)),
-            _proportion(kind, "no_false_lesion", sum(s.false_lesions == 0 for s in empty), len(empty)),
-        ]
+        members = [(s, p) for s, p in zip(scores, patients, strict=True) if s.kind == kind]
+        rows += _confusion(kind, members)
+        empty = [s for s, _ in members if is_empty(s)]
+        rows.append(_proportion(kind, "no_false_lesion", sum(s.false_lesions == 0 for s in empty), len(empty)))
     return tuple(rows)
 
 
+def _confusion(kind: str, members: Sequence[tuple[CaseScores, str]]) -> list[ActivityRow]:
+    truly = {patient for s, patient in members if s.lesions_ref > 0}
+    claimed = {patient for s, patient in members if s.lesions_pred > 0}
+    everyone = {patient for _, patient in members}
+    both, neither = len(truly & claimed), len(everyone - truly - claimed)
+    return [
+        _proportion(kind, "sensitivity", both, len(truly)),
+        _proportion(kind, "specificity", neither, len(everyone - truly)),
+        _proportion(kind, "ppv", both, len(claimed)),
+        _proportion(kind, "npv", neither, len(everyone - claimed)),
+        _proportion(kind, "true_positive", both, len(everyone)),
+        _proportion(kind, "false_positive", len(claimed - truly), len(everyone)),
+        _proportion(kind, "false_negative", len(truly - claimed), len(everyone)),
+        _proportion(kind, "true_negative", neither, len(everyone)),
+    ]
+
+
 def _proportion(kind: str, measure: str, k: int, n: int) -> ActivityRow:
-    interval = wilson(k, n)
-    return ActivityRow(kind=kind, measure=measure, k=k, n=n, value=divide(k, n), ci95_low=interval.low, ci95_high=interval.high)
+    score, exact = wilson(k, n), clopper_pearson(k, n)
+    return ActivityRow(
+        kind=kind, measure=measure, k=k, n=n, value=divide(k, n),
+        ci95_low=score.low, ci95_high=score.high, exact_ci95_low=exact.low, exact_ci95_high=exact.high,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coactseg_cli.components import label, sizes
+from coactseg_cli.metrics.voxels import Components, components, shared, voxels_of
 
 ALPHA = 0.10  # a lesion is looked at when more than this share of it is covered
 BETA = 0.70  # share of a covering lesion that may lie outside
@@ -110,21 +110,22 @@ def harmonic_mean(a: float, b: float) -> float:
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
-def overlap_of(reference_labels: np.ndarray, n_reference: int, predicted_labels: np.ndarray, n_predicted: int) -> LesionOverlap:
-    """Tabulate two component images (X, Y, Z) with components 1..M and 1..N in raster order (see components.label)."""
-    inside = (reference_labels > 0) & (predicted_labels > 0)
-    code = (reference_labels[inside].astype(np.int64) - 1) * max(n_predicted, 1) + predicted_labels[inside].astype(np.int64) - 1
+def overlap_of(reference: Components, predicted: Components, in_both: tuple[np.ndarray, np.ndarray]) -> LesionOverlap:
+    """Tabulate the components of two masks. `in_both`: places of the common voxels in the lists of the two (voxels.shared)."""
+    n_reference, n_predicted = len(reference.sizes), len(predicted.sizes)
+    code = reference.of_voxel[in_both[0]] * max(n_predicted, 1) + predicted.of_voxel[in_both[1]]
     pairs, voxels = np.unique(code, return_counts=True)
     return LesionOverlap(
-        np.arange(1, n_reference + 1), sizes(reference_labels, n_reference),
-        np.arange(1, n_predicted + 1), sizes(predicted_labels, n_predicted),
+        np.arange(1, n_reference + 1), reference.sizes,
+        np.arange(1, n_predicted + 1), predicted.sizes,
         pairs // max(n_predicted, 1), pairs % max(n_predicted, 1), voxels,
     )  # fmt: skip
 
 
 def overlap_of_masks(predicted: np.ndarray, reference: np.ndarray, connectivity: int) -> LesionOverlap:
     """Tabulate the components of two boolean (X, Y, Z) arrays, of every size."""
-    return overlap_of(*label(reference, connectivity), *label(predicted, connectivity))
+    first, second = voxels_of(reference, predicted)
+    return overlap_of(components(first, connectivity), components(second, connectivity), shared(first, second))
 
 
 def keep_large(overlap: LesionOverlap, min_voxels: int) -> LesionOverlap:

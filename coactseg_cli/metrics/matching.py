@@ -10,17 +10,24 @@ import numpy as np
 from coactseg_cli.metrics.detection import LesionOverlap, harmonic_mean
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Panoptic:
     """Quality of a one-to-one matching of lesions (Kirillov et al. 2019)."""
 
+    matches: np.ndarray  # (TP,) positions in the list of overlapping pairs
     recognition: float  # RQ = TP / (TP + FP / 2 + FN / 2)
     segmentation: float  # SQ = mean intersection over union of the matches, 0 without one
+    segmentation_dice: float  # the same of their Dice
 
     @property
     def quality(self) -> float:
         """PQ = RQ x SQ."""
         return self.recognition * self.segmentation
+
+    @property
+    def quality_dice(self) -> float:
+        """PQ with the Dice of the matches."""
+        return self.recognition * self.segmentation_dice
 
 
 def any_overlap_sensitivity(overlap: LesionOverlap) -> float:
@@ -90,10 +97,14 @@ def match(overlap: LesionOverlap, scores: np.ndarray, threshold: float) -> np.nd
 def panoptic(overlap: LesionOverlap, scores: np.ndarray, threshold: float) -> Panoptic:
     """Panoptic quality of the matching; 0 for a miss, NaN without a reference lesion."""
     if not overlap.n_reference:
-        return Panoptic(math.nan, math.nan)
+        return Panoptic(np.zeros(0, np.int64), math.nan, math.nan, math.nan)
     matches = match(overlap, scores, threshold)
-    segmentation = float(iou(overlap)[matches].mean()) if len(matches) else 0.0
-    return Panoptic(2 * len(matches) / (overlap.n_reference + overlap.n_predicted), segmentation)
+    recognition = 2 * len(matches) / (overlap.n_reference + overlap.n_predicted)
+    return Panoptic(matches, recognition, _mean(iou(overlap)[matches]), _mean(dice(overlap)[matches]))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else 0.0
 
 
 def _both_sizes(overlap: LesionOverlap) -> np.ndarray:

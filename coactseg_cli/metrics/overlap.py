@@ -73,6 +73,11 @@ def specificity(counts: VoxelCounts) -> float:
     return divide(counts.true_negative, counts.true_negative + counts.false_positive)
 
 
+def negative_predictive_value(counts: VoxelCounts) -> float:
+    """TN / (TN + FN), over the whole image, so it depends on its size; NaN where the prediction fills the image."""
+    return divide(counts.true_negative, counts.true_negative + counts.false_negative)
+
+
 def normalised_dice(counts: VoxelCounts, load: float = SHIFTS_LOAD) -> float:
     """Dice with false positives weighted as if `load` of the image were lesion; NaN without a reference lesion.
 

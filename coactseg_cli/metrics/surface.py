@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from coactseg_cli.volumes import box_of
+from coactseg_cli.metrics.surfels import Surfels
+from coactseg_cli.metrics.voxels import surface_places, voxels_of
 
+NSD_TOLERANCE_MM = 1.0
 ROUNDING = 1e-6  # relative: a distance of one voxel of 1 mm from a single-precision header still counts as within 1 mm
 
 
@@ -41,22 +43,8 @@ class SurfaceDistances:
 
 def surface_voxels(mask: np.ndarray) -> np.ndarray:
     """Voxel indices of the surface of a boolean (X, Y, Z) array: (n, 3) int64, n = 0 for an empty mask."""
-    if not mask.any():
-        return np.zeros((0, 3), np.int64)
-    box = box_of(mask)
-    inside = mask[box.slices]
-    padded = np.pad(inside, 1)
-    kept = inside.copy()
-    for axis in range(3):
-        kept &= _shifted(padded, axis, 0) & _shifted(padded, axis, 2)
-    return np.asarray(np.argwhere(inside & ~kept) + np.array(box.start))
-
-
-def _shifted(padded: np.ndarray, axis: int, start: int) -> np.ndarray:
-    """Take the neighbours below (start 0) or above (start 2) along an axis of an array padded by one."""
-    slices = [slice(1, -1)] * 3
-    slices[axis] = slice(start, start + padded.shape[axis] - 2)
-    return padded[tuple(slices)]
+    (voxels,) = voxels_of(mask)
+    return voxels.indices(voxels.positions[surface_places(voxels)])
 
 
 def measure(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> SurfaceDistances:
@@ -64,17 +52,17 @@ def measure(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, 
     return between(surface_voxels(predicted), surface_voxels(reference), spacing)
 
 
-def between(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]) -> SurfaceDistances:
-    """Distances between two sets of voxel indices, (n, 3) and (m, 3)."""
-    return SurfaceDistances(_nearest(predicted, reference, spacing), _nearest(reference, predicted, spacing))
+def between(predicted: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float], limit: float = math.inf) -> SurfaceDistances:
+    """Distances between two sets of voxel indices, (n, 3) and (m, 3); what lies `limit` or further away may be infinite."""
+    return SurfaceDistances(_nearest(predicted, reference, spacing, limit), _nearest(reference, predicted, spacing, limit))
 
 
-def _nearest(points: np.ndarray, targets: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+def _nearest(points: np.ndarray, targets: np.ndarray, spacing: tuple[float, float, float], limit: float) -> np.ndarray:
     if not len(targets):
         return np.full(len(points), np.inf)
     if not len(points):
         return np.zeros(0)
-    distances, _ = cKDTree(targets * np.array(spacing)).query(points * np.array(spacing))
+    distances, _ = cKDTree(targets * np.array(spacing)).query(points * np.array(spacing), distance_upper_bound=limit)
     return np.asarray(distances, dtype=np.float64)
 
 
@@ -112,9 +100,34 @@ def mean_predicted_to_reference(distances: SurfaceDistances) -> float:
     return float(distances.predicted_to_reference.mean()) if distances.defined else math.nan
 
 
+def mean_reference_to_predicted(distances: SurfaceDistances) -> float:
+    """ASD from the reference to the prediction: a false lesion does not raise it; NaN where a mask is empty."""
+    return float(distances.reference_to_predicted.mean()) if distances.defined else math.nan
+
+
+def larger_mean(distances: SurfaceDistances) -> float:
+    """Larger of the two directed means (Anima's ContourMeanDistance); NaN where a mask is empty."""
+    return max(mean_predicted_to_reference(distances), mean_reference_to_predicted(distances))
+
+
 def normalised_surface_dice(distances: SurfaceDistances, tolerance: float) -> float:
     """Share of the surface voxels of both masks within `tolerance` of the other; 0 for a miss, NaN without a reference."""
     if not distances.reference_to_predicted.size:
         return math.nan
     pooled = distances.pooled
     return float(np.count_nonzero(pooled <= tolerance * (1 + ROUNDING)) / pooled.size)
+
+
+def area_within(predicted: Surfels, reference: Surfels, spacing_mm: tuple[float, float, float], tolerance: float) -> float:
+    """NSD that weighs each surface element by its area; 0 for a miss, NaN without a reference.
+
+    Reference: Nikolov et al. 2021, J Med Internet Res 23:e26151, surface Dice at a tolerance.
+    """
+    if not reference.areas.size:
+        return math.nan
+    limit = tolerance * (1 + ROUNDING)
+    distances = between(predicted.indices, reference.indices, spacing_mm, 2 * limit)
+    near = (
+        predicted.areas[distances.predicted_to_reference <= limit].sum() + reference.areas[distances.reference_to_predicted <= limit].sum()
+    )
+    return float(near / (predicted.areas.sum() + reference.areas.sum()))

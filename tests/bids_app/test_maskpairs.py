@@ -2,11 +2,20 @@
 
 import pytest
 
+from bids_app import dataset
 from bids_app.cases import LabelKind, MaskPair
-from bids_app.dataset import read_mask_pairs
 from bids_app.errors import AmbiguousScan, InvalidDataset, NoInput
+from bids_app.lesionmasks import MaskSource
 
 ALL, NEW = LabelKind.ALL, LabelKind.NEW
+
+
+def source(place):
+    return place if isinstance(place, MaskSource) else MaskSource(path=place)
+
+
+def read_mask_pairs(predicted, reference, *args, **options):
+    return dataset.read_mask_pairs(source(predicted), source(reference), *args, **options)
 
 
 def put(root, *names):
@@ -39,6 +48,12 @@ def test_two_folders(tmp_path):
         ("c10", "all", "c10.nii", "c10.nii"),
         ("d", "all", None, "d.nii"),
     ]
+
+
+def test_two_formats_of_one_mask(tmp_path):
+    mine = put(tmp_path / "mine", "a.nii.gz", "a.nii")
+    with pytest.raises(AmbiguousScan, match="both the mask of a"):
+        read_mask_pairs(mine, mine)
 
 
 def test_kinds_in_a_plain_folder_with_bids_names(tmp_path):
@@ -97,11 +112,91 @@ def test_two_masks_of_one_visit(tmp_path):
 
 
 def test_what_does_not_go_together(tmp_path):
-    tree, plain = put(tmp_path / "tree", "sub-01/anat/sub-01_label-L_mask.nii.gz"), put(tmp_path / "plain", "a.nii.gz")
-    with pytest.raises(InvalidDataset, match="one of each"):
-        read_mask_pairs(tree, plain)
+    plain = put(tmp_path / "plain", "a.nii.gz")
     with pytest.raises(InvalidDataset, match="two files or two folders"):
         read_mask_pairs(plain / "a.nii.gz", plain)
     with pytest.raises(NoInput, match="no such file"):
         read_mask_pairs(plain, tmp_path / "none")
     assert read_mask_pairs(put(tmp_path / "empty"), put(tmp_path / "empty2")) == ()
+
+
+VISIT = "sub-01/ses-02/anat/sub-01_ses-02"
+
+
+def test_a_tree_meets_a_plain_folder_by_the_visits_in_the_names(tmp_path):
+    tree = put(tmp_path / "tree", f"{VISIT}_label-L_desc-new_mask.nii.gz", "sub-02/anat/sub-02_label-L_mask.nii.gz")
+    plain = put(tmp_path / "plain", "sub-01_ses-02.nii.gz", "sub-02_pred.nii.gz", "other.nii.gz")
+    assert named(read_mask_pairs(plain, tree)) == [  # the kind is that of the counterpart
+        ("other", "new", "other.nii.gz", None),
+        ("sub-01_ses-02", "new", "sub-01_ses-02.nii.gz", "sub-01_ses-02_label-L_desc-new_mask.nii.gz"),
+        ("sub-02", "all", "sub-02_pred.nii.gz", "sub-02_label-L_mask.nii.gz"),
+    ]
+
+
+def test_a_name_without_a_kind_needs_one_where_its_counterparts_show_both(tmp_path):
+    tree = put(tmp_path / "tree", f"{VISIT}_label-L_desc-new_mask.nii.gz", f"{VISIT}_label-L_desc-all_mask.nii.gz")
+    plain = put(tmp_path / "plain", "sub-01_ses-02.nii.gz")
+    with pytest.raises(InvalidDataset, match="--kind"):
+        read_mask_pairs(plain, tree)
+    assert named(read_mask_pairs(plain, tree, ALL))[0][1:] == ("all", "sub-01_ses-02.nii.gz", "sub-01_ses-02_label-L_desc-all_mask.nii.gz")
+
+
+PATTERNS = {  # how other tools leave their masks: path of a mask, template
+    "nnU-Net": ("predictions/sub-01_ses-02.nii.gz", "predictions/{case}.nii.gz"),
+    "LST": ("sub-01/ses-02/ples_lpa_mFLAIR.nii", "{subject}/{session}/ples_lpa_m*.nii"),
+    "samseg": ("sub-01_ses-02/samseg/seg.mgz", "{subject}_{session}/samseg/seg.mgz"),
+    "LST-AI": ("derivatives/sub-01/ses-02/space-flair_seg-lst.nii.gz", "**/sub-{subject}/ses-{session}/space-flair_seg-lst.nii.gz"),
+    "a glob": ("out/sub-01/ses-02/lesions.nii.gz", "out/*/*/lesions.nii.gz"),
+    "no prefixes": ("01/02.nii", "{subject}/{session}.nii"),
+    "twice": ("sub-01/01_ses-02_mask.nii.gz", "sub-{subject}/{subject}_{session}_mask.nii.gz"),
+}
+
+
+@pytest.mark.parametrize("tool", PATTERNS)
+def test_masks_of_other_tools(tmp_path, tool):
+    path, pattern = PATTERNS[tool]
+    mine = put(tmp_path / "mine", path, "sub-01/notes.txt", "01/notes.nii.txt")
+    theirs = put(tmp_path / "theirs", f"{VISIT}_label-L_desc-new_mask.nii.gz")
+    pairs = read_mask_pairs(MaskSource(path=mine, pattern=pattern), theirs)
+    assert pairs == (MaskPair("sub-01_ses-02", NEW, mine / path, theirs / f"{VISIT}_label-L_desc-new_mask.nii.gz"),)
+
+
+def test_templates_on_both_sides(tmp_path):
+    both = put(tmp_path, "P1_auto.nii.gz", "P1_manual.nii", "P2_auto.nii.gz", "P10_manual.nii.gz")
+    pairs = read_mask_pairs(MaskSource(path=both, pattern="{case}_auto.nii.gz"), MaskSource(path=both, pattern="*_manual.nii*"))
+    assert [pair[0] for pair in named(pairs)] == ["P1", "P2", "P10"]
+    assert named(pairs)[0] == ("P1", "new", "P1_auto.nii.gz", "P1_manual.nii")
+
+
+def test_two_files_of_one_template_and_case(tmp_path):
+    mine = put(tmp_path, "a/sub-01.nii.gz", "b/sub-01.nii.gz")
+    with pytest.raises(AmbiguousScan, match="sub-01"):
+        read_mask_pairs(MaskSource(path=mine, pattern="*/{subject}.nii.gz"), mine / "a")
+
+
+@pytest.mark.parametrize(
+    ("filters", "name"),
+    [
+        ({"desc": "lst"}, "sub-01_space-orig_desc-lst_mask.nii.gz"),
+        ({"label": "WMH"}, "sub-01_label-WMH_mask.nii.gz"),
+        ({"suffix": "dseg", "desc": ""}, "sub-01_dseg.nii.gz"),
+        ({"seg": "samseg"}, "sub-01_seg-samseg_mask.nii.gz"),
+    ],
+)
+def test_filters_choose_by_entity(tmp_path, filters, name):
+    names = ["space-orig_desc-lst_mask", "label-WMH_mask", "dseg", "desc-lst_dseg", "seg-samseg_mask", "desc-all_label-L_mask"]
+    mine = put(tmp_path / "mine", *(f"sub-01/anat/sub-01_{tail}.nii.gz" for tail in names))
+    theirs = put(tmp_path / "theirs", "sub-01/anat/sub-01_label-lesion_mask.nii.gz")
+    pair = ("sub-01", "all", name, "sub-01_label-lesion_mask.nii.gz")
+    assert named(read_mask_pairs(MaskSource(path=mine, filters=filters), theirs)) == [pair]
+
+
+def test_a_filter_by_what_is_no_entity(tmp_path):
+    tree = put(tmp_path / "tree", "sub-01/anat/sub-01_label-L_mask.nii.gz")
+    with pytest.raises(InvalidDataset, match="'description' is no BIDS entity"):
+        read_mask_pairs(MaskSource(path=tree, filters={"description": "x"}), tree)
+
+
+def test_participants_of_a_plain_folder(tmp_path):
+    mine = put(tmp_path / "mine", "sub-01.nii.gz", "sub-02_ses-1.nii.gz", "x.nii.gz")
+    assert [pair.case for pair in read_mask_pairs(mine, mine, participant_labels=["02", "x"])] == ["sub-02_ses-1", "x"]

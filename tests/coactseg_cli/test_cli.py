@@ -20,6 +20,7 @@ from coactseg_cli.config import (
     DatasetConfig,
     EvaluateConfig,
     Inference,
+    Missing,
     Normalize,
     Pairing,
     Precision,
@@ -312,7 +313,7 @@ class Stage:
 
     def evaluate(self, config: EvaluateConfig, log: object) -> Any:
         self.configs.append(config)
-        return type("Result", (), {"scores": (), "failures": ("one",), "exit_code": 1})()
+        return type("Result", (), {"scores": (), "failures": ("one",), "missing": (), "exit_code": 1})()
 
 
 @pytest.fixture
@@ -345,6 +346,7 @@ def test_the_papers_recipe_yields_to_what_is_chosen(stage: Stage, tmp_path: Path
     assert (config.cross_entropy_weight, config.synthetic_share, config.dropout) == (0.0, 0.0, 0.5)
 
 
+TMP = Path("{tmp}")
 EVALUATE_OPTIONS: list[tuple[str, str, Any]] = [
     ("--kind new", "kind", LabelKind.NEW),
     ("--convention anima", "convention", "anima"),
@@ -353,18 +355,80 @@ EVALUATE_OPTIONS: list[tuple[str, str, Any]] = [
     ("--min-lesion-voxels 11", "min_lesion_voxels", 11),
     ("--threshold 0.5", "threshold", 0.5),
     ("--participant-label sub-01 02", "participant_labels", ("01", "02")),
+    ("--method a={tmp} --method b={tmp}", "methods", {"a": TMP, "b": TMP}),
+    ("--method a={tmp} b={tmp}", "methods", {"a": TMP, "b": TMP}),
+    ("--rater r1={tmp}", "raters", {"r1": TMP}),
+    ("--predicted-pattern {subject}/x=1.nii", "predicted_pattern", {"": "{subject}/x=1.nii"}),
+    ("--predicted-pattern P={case}.nii", "predicted_pattern", {"P": "{case}.nii"}),
+    ("--reference-pattern {case}.nii", "reference_pattern", "{case}.nii"),
+    ("--predicted-filter desc=lst --predicted-filter label=", "predicted_filter", {"desc": "lst", "label": ""}),
+    ("--reference-filter desc=desc-x", "reference_filter", {"desc": "x"}),
+    ("--predicted-values 99,3", "predicted_values", (99, 3)),
+    ("--reference-values 1", "reference_values", (1,)),
+    ("--missing empty", "missing", Missing.EMPTY),
+    ("--resample", "resample", True),
+    ("--probabilities {tmp}", "probabilities", {"": TMP}),
+    ("--probability-pattern {case}_p.nii", "probability_pattern", "{case}_p.nii"),
+    ("--no-curves", "curves", False),
+    ("--site-column scanner", "site_column", "scanner"),
+    ("--participants {tmp}", "participants", TMP),
+    ("--background {tmp}", "background", TMP),
+    ("--no-report", "report", False),
+    ("--nprocs 3", "nprocs", 3),
 ]
 
 
 @pytest.mark.parametrize(("words", "field", "value"), EVALUATE_OPTIONS)
-def test_an_evaluation_option_reaches_its_field(stage: Stage, words: str, field: str, value: Any) -> None:
-    assert main(["evaluate", "P", "R", "O", *words.split()]) == 1  # Stage.evaluate has a failure
-    assert stage.configs[0] == replace(EvaluateConfig(predicted=Path("P"), reference=Path("R"), out_dir=Path("O")), **{field: value})
+def test_an_evaluation_option_reaches_its_field(stage: Stage, tmp_path: Path, words: str, field: str, value: Any) -> None:
+    given = [word.replace("{tmp}", str(tmp_path)) for word in words.split()]
+    if field != "nprocs":
+        given += ["--nprocs", "1"]
+    assert main(["evaluate", "P", "R", "O", *given]) == 1  # Stage.evaluate has a failure
+    value = (
+        tmp_path
+        if value == TMP
+        else {name: tmp_path if item == TMP else item for name, item in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
+    plain = EvaluateConfig(predicted=Path("P"), reference=Path("R"), out_dir=Path("O"))
+    assert stage.configs[0] == replace(plain, **{field: value})
+    assert getattr(plain, field) != value
 
 
 def test_every_evaluation_field_has_an_option() -> None:
     reached = {field for _, field, _ in EVALUATE_OPTIONS} | {"predicted", "reference", "out_dir"}
     assert {item.name for item in fields(EvaluateConfig)} == reached
+
+
+def test_a_dash_is_no_place(stage: Stage, tmp_path: Path) -> None:
+    main(["evaluate", "-", "R", "O", "--method", f"a={tmp_path}"])
+    main(["evaluate", "pairs.tsv", "-", "O"])
+    assert [(config.predicted, config.reference) for config in stage.configs] == [(None, Path("R")), (Path("pairs.tsv"), None)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        ("--method nnunet", "--method takes NAME=DIR", 2),
+        ("--method =x", "--method takes NAME=DIR", 2),
+        ("--method a={tmp} --method a={tmp}", "'a' twice", 2),
+        ("--method a=/nowhere", "--method a: /nowhere does not exist", 66),
+        ("--predicted-pattern a --predicted-pattern b", "twice", 2),
+        ("--predicted-filter lst", "--predicted-filter takes KEY=VALUE", 2),
+        ("--predicted-values 1,x", "whole numbers from 1 on", 2),
+        ("--reference-values 0", "whole numbers from 1 on", 2),
+        ("--background /nowhere", "--background: /nowhere does not exist", 66),
+        ("--participants /nowhere", "--participants: /nowhere does not exist", 66),
+        ("--missing drop", "drop", 2),
+    ],
+)
+def test_evaluation_options_that_cannot_be(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, message: str, code: int
+) -> None:
+    assert main(["evaluate", "P", "R", "O", *(word.replace("{tmp}", str(tmp_path)) for word in words.split())]) == code
+    assert message in capsys.readouterr().err
+    assert stage.configs == []
 
 
 # ---- start-up

@@ -15,7 +15,8 @@ from bids_app.errors import InvalidDataset, NoInput, NothingMatched
 from bids_app.tables import read_table
 from coactseg_cli.config import EvaluateConfig
 from coactseg_cli.errors import InvalidConfig
-from coactseg_cli.evaluate import EvaluateResult, evaluate
+from coactseg_cli.evaluate import evaluate
+from coactseg_cli.metrics.results import EvaluateResult
 from tests.coactseg_cli.metrics import vectors
 from tests.coactseg_cli.metrics.test_detection import SHAPE, lines
 
@@ -33,8 +34,9 @@ def write(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE, dtype: type
     return path
 
 
-def run(predicted: Path, reference: Path, out: Path, **options: object) -> EvaluateResult:
-    return evaluate(EvaluateConfig(predicted=predicted, reference=reference, out_dir=out, **options), lambda _: None)  # type: ignore[arg-type]
+def run(predicted: Path | None, reference: Path | None, out: Path, **options: object) -> EvaluateResult:
+    chosen = {"report": False, **options}
+    return evaluate(EvaluateConfig(predicted=predicted, reference=reference, out_dir=out, **chosen), lambda _: None)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -202,7 +204,7 @@ def test_trees_with_missing_surplus_and_bad_cases(tmp_path: Path) -> None:
     reference = tree(tmp_path / "ref", {"sub-01_ses-02": A, "sub-02_ses-02": NOTHING, "sub-03_ses-02": A | B, "sub-04_ses-02": A})
     predicted = tree(tmp_path / "pred", {"sub-01_ses-02": A, "sub-02_ses-02": B, "sub-04_ses-02": A[:9], "sub-05_ses-02": A})
     lines_logged: list[str] = []
-    config = EvaluateConfig(predicted=predicted, reference=reference, out_dir=tmp_path / "out")
+    config = EvaluateConfig(predicted=predicted, reference=reference, out_dir=tmp_path / "out", report=False)
     result = evaluate(config, lines_logged.append)
     assert [s.case for s in result.scores] == ["sub-01_ses-02", "sub-02_ses-02"]
     assert [row.case for row in result.missing] == ["sub-03_ses-02"]

@@ -37,6 +37,59 @@ def test_volumes_and_lesions_on_paper() -> None:
     assert scores.flags == ""
 
 
+def test_volumes_in_other_units_and_the_grid() -> None:
+    scores = scored(lines((1, 1, 0, 5)), lines((1, 1, 0, 4), (5, 5, 0, 4))).scores
+    assert (scores.volume_pred_ml, scores.volume_ref_ml) == pytest.approx((0.0075, 0.012))
+    assert (scores.volume_difference_percent, scores.volume_error_percent) == pytest.approx((-37.5, 37.5))
+    assert (scores.spacing_i_mm, scores.spacing_j_mm, scores.spacing_k_mm) == SPACING
+    assert scores.npv == pytest.approx(5991 / 5995)
+
+
+def test_a_miss_costs_the_diagonal_in_one_column_only() -> None:
+    scores = scored(NOTHING, lines((1, 1, 0, 5))).scores
+    assert scores.hd95_penalised_mm == pytest.approx(math.sqrt((10 * 0.5) ** 2 + 20**2 + (30 * 3) ** 2))
+    found = scored(lines((1, 1, 0, 5)), lines((1, 1, 2, 6))).scores
+    assert found.hd95_penalised_mm == found.hd95_mm > 0
+    assert math.isnan(scored(lines((1, 1, 0, 5)), NOTHING).scores.hd95_penalised_mm)
+
+
+def test_directed_distances_and_contours() -> None:
+    found, both = lines((1, 1, 5, 6)), lines((1, 1, 5, 6), (9, 1, 5, 6))
+    scores = scored(found, both).scores
+    assert (scores.asd_pred_to_ref_mm, scores.asd_ref_to_pred_mm, scores.masd_mm) == pytest.approx((0, 2, 1))
+    assert scores.contour_mean_distance_mm == pytest.approx(2)
+    slabs = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    slabs[0][:, :, :4] = slabs[1][:, :, :6] = True
+    # A slab that ends at the border of the image has a contour on its inner side only.
+    assert scored(*slabs).scores.contour_mean_distance_mm == pytest.approx(6)
+    assert scored(*slabs).scores.asd_ref_to_pred_mm < 6
+
+
+def test_matched_lesions_one_to_one() -> None:
+    # 8 of 10 and 4 of 4 voxels shared: IoU 0.8 and 4 / 12; one false lesion.
+    scores = scored(lines((1, 1, 0, 8), (5, 5, 0, 12), (8, 8, 0, 3)), lines((1, 1, 0, 10), (5, 5, 0, 4))).scores
+    assert (scores.lesions_pred_any, scores.lesions_ref_any) == (3, 2)
+    assert (scores.panoptic_tp, scores.panoptic_tp_iou10, scores.panoptic_tp_dsc10) == (1, 2, 2)
+    assert (scores.panoptic_rq, scores.panoptic_sq, scores.panoptic_sq_dice) == pytest.approx((2 / 5, 0.8, 16 / 18))
+    assert scores.panoptic_pq_dice == pytest.approx(2 / 5 * 16 / 18)
+    assert scores.panoptic_rq_iou10 == pytest.approx(4 / 5)
+    assert scores.panoptic_sq_iou10 == pytest.approx((0.8 + 1 / 3) / 2)
+    # The first pair: 0 and (3 + 6) / 10 mm; the second: (3 + ... + 24) / 12 and 0.
+    assert scores.panoptic_masd_mm == pytest.approx(0.45)
+    assert scores.panoptic_masd_mm_iou10 == pytest.approx((0.45 + 4.5) / 2)
+
+
+def test_isbi_terms_of_one_case() -> None:
+    # Corners that touch: two lesions for 18 neighbours, one for 26.
+    reference = lines((1, 1, 0, 4))
+    reference[2, 2, 4] = True
+    scores = scored(lines((1, 1, 0, 4)), reference).scores
+    assert (scores.lesion_tpr_18, scores.lesion_tpr_any) == (0.5, 1)
+    assert scores.isbi_raw_18 == pytest.approx(8 / 9 / 8 + 1 / 8 + 1 / 4 + 0.5 / 4)
+    assert scores.isbi_raw_26 == pytest.approx(8 / 9 / 8 + 1 / 8 + 1 / 4 + 1 / 4)
+    assert math.isnan(scored(NOTHING, reference).scores.isbi_raw_18)
+
+
 def test_distances_in_mm_and_in_voxels() -> None:
     line = lines((1, 1, 5, 6))
     scores = scored(np.roll(line, 4, 1), line).scores
@@ -114,21 +167,23 @@ def test_swapping_axes_changes_nothing_but_places() -> None:
         Volume(reference.transpose(2, 0, 1), affine),
         (3, 0.5, 1),
     )
-    own = dataclasses.asdict(scored(predicted, reference).scores)
+    own = dataclasses.asdict(scored(predicted, reference).scores) | {"spacing_i_mm": 3, "spacing_j_mm": 0.5, "spacing_k_mm": 1}
     assert dataclasses.asdict(score_case(turned, rules_of(Convention.MM)).scores) == pytest.approx(own, nan_ok=True)
 
 
 ANIMA = {
     "dice": "Dice", "jaccard": "Jaccard", "precision": "PPV", "sensitivity": "Sensitivity", "specificity": "Specificity",
     "volume_difference_percent": "RelativeVolumeError", "lesion_sensitivity": "SensL", "lesion_ppv": "PPVL", "lesion_f1": "F1_score",
-    "false_lesions": "NbTestedLesions", "false_volume_mm3": "VolTestedLesions",
+    "false_lesions": "NbTestedLesions", "false_volume_mm3": "VolTestedLesions", "npv": "NPV",
+    "contour_mean_distance_mm": "ContourMeanDistance",
 }  # fmt: skip
 
 
-def vector_scores(name: str, convention: Convention) -> CaseScores:
+def vector_scores(name: str, convention: Convention, min_lesion_mm3: float | None = None) -> CaseScores:
     stored = case(name)
     predicted, reference = (Volume(mask, stored.affine) for mask in (stored.predicted, stored.reference))
-    return score_case(CasePair(name, LabelKind.NEW, predicted, reference, stored.spacing), rules_of(convention)).scores
+    rules = rules_of(convention, min_lesion_mm3=min_lesion_mm3)
+    return score_case(CasePair(name, LabelKind.NEW, predicted, reference, stored.spacing), rules).scores
 
 
 @needs_vectors
@@ -138,6 +193,15 @@ def test_anima_convention_gives_all_that_anima_prints(name: str) -> None:
     for column, key in ANIMA.items():
         if key in answer:
             assert getattr(own, column) == pytest.approx(answer[key], rel=1e-6, abs=1e-6, nan_ok=True), column
+
+
+@needs_vectors
+@pytest.mark.parametrize("name", [n for n in CASE_NAMES if n != "full_pred"])
+def test_anima_convention_with_another_limit(name: str) -> None:
+    own, answer = vector_scores(name, Convention.ANIMA, 10.5 * case(name).voxel_mm3), peer("anima_min11vox", name)
+    for column in ("lesion_sensitivity", "lesion_ppv", "lesion_f1", "false_lesions", "false_volume_mm3"):
+        if ANIMA[column] in answer:
+            assert getattr(own, column) == pytest.approx(answer[ANIMA[column]], rel=1e-6, abs=1e-6, nan_ok=True), column
 
 
 @needs_vectors

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 
 import numpy as np
 import pytest
 
 from bids_app.cases import LabelKind
+from coactseg_cli.metrics import cohort
+from coactseg_cli.metrics.bootstrap import bootstrap_means
 from coactseg_cli.metrics.case import CasePair, score_case
-from coactseg_cli.metrics.cohort import METRICS, WITH, WITHOUT, SummaryRow, activity, bootstrap_means, patient_of, summarise, wilson
+from coactseg_cli.metrics.cohort import METRICS, WITH, WITHOUT, patient_of
 from coactseg_cli.metrics.columns import CaseScores, columns_of
 from coactseg_cli.metrics.conventions import Convention, rules_of
+from coactseg_cli.metrics.proportions import wilson
+from coactseg_cli.metrics.rows import ActivityRow, SummaryRow
 from coactseg_cli.volumes import Volume
 from tests.coactseg_cli.metrics.test_detection import SHAPE, lines
-from tests.coactseg_cli.metrics.vectors import FOLDER, needs_vectors
 
 NOTHING = np.zeros(SHAPE, bool)
 A, B = lines((1, 1, 0, 5)), lines((8, 8, 0, 5))
@@ -35,6 +37,14 @@ COHORT = [
 ]
 
 
+def summarise(rows: list[CaseScores]) -> tuple[SummaryRow, ...]:
+    return cohort.summarise(rows, [patient_of(row.case) for row in rows])
+
+
+def activity(rows: list[CaseScores]) -> tuple[ActivityRow, ...]:
+    return cohort.activity(rows, [patient_of(row.case) for row in rows])
+
+
 def row_of(group: str, metric: str) -> SummaryRow:
     return next(row for row in summarise(COHORT) if row.group == group and row.metric == metric)
 
@@ -49,10 +59,27 @@ def test_a_summary_on_paper() -> None:
     assert row.ci95_low <= row.mean <= row.ci95_high
 
 
+def test_the_pooled_score_has_an_interval_over_patients() -> None:
+    row = row_of(WITH, "lesion_sensitivity")
+    assert row.pooled == pytest.approx(2 / 4)
+    assert 0 <= row.pooled_ci95_low < 0.5 < row.pooled_ci95_high <= 1
+    f1 = row_of(WITH, "lesion_f1")
+    assert f1.pooled_ci95_low <= f1.pooled <= f1.pooled_ci95_high
+    assert math.isnan(row_of(WITH, "dice").pooled_ci95_low)
+    assert math.isnan(row_of(WITHOUT, "false_lesions").pooled)
+
+
 def test_a_missed_case_is_counted_where_its_score_is_undefined() -> None:
     row = row_of(WITH, "hd95_mm")
     assert (row.n, row.n_undefined) == (2, 1)
     assert row.why_undefined == "missed 1, empty_prediction 1"
+
+
+def test_what_no_flag_explains_is_said_too() -> None:
+    apart = row_of(WITH, "panoptic_masd_mm")
+    assert (apart.n, apart.why_undefined) == (2, "missed 1, empty_prediction 1")
+    no_match = summarise([scores("sub-01_ses-02", A, B)])
+    assert next(row.why_undefined for row in no_match if row.metric == "panoptic_masd_mm") == "nothing_to_measure 1"
 
 
 def test_cases_without_a_reference_lesion_are_summarised_apart() -> None:
@@ -74,7 +101,13 @@ def test_no_case_no_row() -> None:
 
 def test_activity_on_paper() -> None:
     rows = {row.measure: (row.k, row.n) for row in activity(COHORT)}
-    assert rows == {"sensitivity": (2, 3), "specificity": (1, 2), "ppv": (2, 3), "npv": (1, 2), "no_false_lesion": (2, 3)}
+    assert rows == {
+        "sensitivity": (2, 3), "specificity": (1, 2), "ppv": (2, 3), "npv": (1, 2),
+        "true_positive": (2, 5), "false_positive": (1, 5), "false_negative": (1, 5), "true_negative": (1, 5),
+        "no_false_lesion": (2, 3),
+    }  # fmt: skip
+    exact = next(row for row in activity(COHORT) if row.measure == "sensitivity")
+    assert (exact.exact_ci95_low, exact.exact_ci95_high) == pytest.approx((0.094299, 0.991596), abs=1e-6)
 
 
 def test_a_patient_with_one_active_interval_is_active() -> None:
@@ -110,14 +143,3 @@ def test_every_number_of_a_case_is_described() -> None:
 
 def test_wilson_of_nothing_is_undefined() -> None:
     assert math.isnan(wilson(0, 0).low)
-
-
-@needs_vectors
-def test_intervals_equal_the_stored_ones() -> None:
-    stored = json.loads((FOLDER / "stats.json").read_text())
-    binomial = stored["binomial_ci"]
-    for (k, n), (low, high) in zip(binomial["k_n"], binomial["wilson"], strict=True):
-        assert (wilson(k, n).low, wilson(k, n).high) == pytest.approx((low, high), rel=1e-9, abs=1e-12)
-    dice, expected = np.array(stored["inputs"]["dice_a"]), stored["bootstrap_mean_dice_a"]
-    own = bootstrap_means(dice[:, None], [str(n) for n in range(len(dice))])[0]
-    assert (own.low, own.high) == pytest.approx(tuple(expected["ci95"]["percentile"]), abs=expected["tolerance"])

@@ -84,5 +84,5 @@ def test_distances_equal_a_distance_transform(seed: int) -> None:
     edges = [mask & ~ndimage.binary_erosion(mask) for mask in (predicted, reference)]
     fields = [ndimage.distance_transform_edt(~edge, sampling=SPACING) for edge in edges]
     own = surface.measure(predicted, reference, SPACING)
-    np.testing.assert_allclose(own.predicted_to_reference, fields[1][edges[0]], atol=1e-12)
-    np.testing.assert_allclose(own.reference_to_predicted, fields[0][edges[1]], atol=1e-12)
+    np.testing.assert_allclose(own.predicted_to_reference, fields[1].T[edges[0].T], atol=1e-12)
+    np.testing.assert_allclose(own.reference_to_predicted, fields[0].T[edges[1].T], atol=1e-12)

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from coactseg_cli.components import min_voxels
 from coactseg_cli.metrics import detection, matching, overlap, surface
+from coactseg_cli.metrics.conventions import Convention
 from tests.coactseg_cli.metrics import vectors
+from tests.coactseg_cli.metrics.test_case import vector_scores
 from tests.coactseg_cli.metrics.vectors import CASE_NAMES, NOT_EMPTY, case, needs_vectors, peer
 
 pytestmark = needs_vectors
 VOXEL = (1.0, 1.0, 1.0)
+PRINTED = {
+    "dice": ("medpy", "dc", 1e-9), "hd_mm": ("medpy", "hd_mm", 1e-6), "hd95_mm": ("MetricsReloaded", "hd95", 1e-5),
+    "hd95_pooled_mm": ("medpy", "hd95_mm", 1e-9), "hd95_pooled_voxel": ("medpy", "hd95_voxel", 1e-9),
+    "assd_mm": ("medpy", "assd_mm", 1e-5), "masd_mm": ("MetricsReloaded", "masd", 1e-9), "asd_pred_to_ref_mm": ("medpy", "asd_mm", 1e-5),
+    "asd_ref_to_pred_mm": ("medpy", "asd_gt_to_pred_mm", 1e-5), "asd_pred_to_ref_voxel": ("medpy", "asd_voxel", 1e-5),
+    "nsd_1mm": ("MetricsReloaded", "nsd_1mm", 1e-6), "lesion_tpr_any": ("lesion_metrics", "ltpr", 1e-9),
+    "lesion_fdr_any": ("lesion_metrics", "lfdr", 1e-9), "lesion_f1_any": ("wmh_challenge", "f1", 1e-9),
+    "volume_error_percent": ("wmh_challenge", "avd_percent", 1e-6), "isbi_raw_26": ("lesion_metrics", "isbi15_score_raw", 1e-9),
+    "ndsc": ("shifts", "ndsc", 1e-6), "lesion_f1_iou25": ("shifts", "lesion_f1_iou25", 1e-6), "npv": ("anima_3mm3", "NPV", 1e-6),
+    "contour_mean_distance_mm": ("anima_3mm3", "ContourMeanDistance", 2e-6),
+}  # fmt: skip
+PANOPTIC = {
+    "panoptic_tp": "tp", "panoptic_rq": "rq", "panoptic_sq": "sq", "panoptic_pq": "pq", "panoptic_sq_dice": "sq_dsc",
+    "panoptic_pq_dice": "pq_dsc", "panoptic_masd_mm": "sq_assd",
+}  # fmt: skip
 
 
 def same(own: float, answer: float, tolerance: float) -> None:
@@ -127,6 +146,38 @@ def test_one_to_one_matching_equals_panoptica(name: str) -> None:
         same(own.recognition, peer("panoptica", name)[f"{key}_rq"], 1e-9)
         same(own.segmentation, peer("panoptica", name)[f"{key}_sq"], 1e-9)
         same(own.quality, peer("panoptica", name)[f"{key}_pq"], 1e-9)
+
+
+@pytest.mark.parametrize("name", NOT_EMPTY)
+def test_surface_elements_equal_surface_distance_and_monai(name: str) -> None:
+    own = vector_scores(name, Convention.MM).nsd_surfel_1mm
+    same(own, peer("surface_distance", name)["surface_dice_1mm"], 1e-6)
+    same(own, peer("monai", name)["nsd_1mm_subvoxels"], 1e-6)
+
+
+@pytest.mark.parametrize("name", NOT_EMPTY)
+def test_the_table_has_all_that_the_programs_print(name: str) -> None:
+    own = vector_scores(name, Convention.MM)
+    for column, (program, key, tolerance) in PRINTED.items():
+        if (program, name) != ("anima_3mm3", "full_pred"):
+            same(getattr(own, column), peer(program, name)[key], tolerance)
+    for suffix, key in (("", "iou50"), ("_iou10", "iou10"), ("_dsc10", "dsc10")):
+        answer = peer("panoptica", name)
+        for column, number in PANOPTIC.items():
+            value, expected = getattr(own, column + suffix), answer[f"{key}_{number}"]
+            same(value, expected if math.isfinite(expected) else math.nan, 1e-9)
+        matched = getattr(own, "panoptic_tp" + suffix)
+        assert (own.lesions_pred_any - matched, own.lesions_ref_any - matched) == (answer[f"{key}_fp"], answer[f"{key}_fn"])
+
+
+@pytest.mark.parametrize("name", NOT_EMPTY)
+def test_components_and_18_neighbours(name: str) -> None:
+    sizes = vectors._peers()["components"]["cases"][name]
+    own = vector_scores(name, Convention.MM)
+    assert (own.lesions_ref_any, own.lesions_pred_any) == (len(sizes["sizes_gt_conn26"]), len(sizes["sizes_pred_conn26"]))
+    table = detection.overlap_of_masks(case(name).predicted, case(name).reference, connectivity=18)
+    assert sorted(table.reference_sizes) == sorted(sizes["sizes_gt_conn18"])
+    assert own.lesion_tpr_18 == matching.any_overlap_sensitivity(table)
 
 
 @pytest.mark.parametrize("name", NOT_EMPTY)
