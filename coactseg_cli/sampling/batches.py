@@ -172,11 +172,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     patches = [s.patch for s in samples]
 
     def stacked(name: str) -> Tensor:
-        return torch.from_numpy(np.stack([getattr(p, name) for p in patches]))
+        return _stack([getattr(p, name) for p in patches])
 
     def targets(name: str) -> Tensor:
         empty = np.full(patches[0].baseline.shape, IGNORE, np.int8)
-        return torch.from_numpy(np.stack([empty if getattr(p, name) is None else getattr(p, name) for p in patches]))
+        return _stack([empty if getattr(p, name) is None else getattr(p, name) for p in patches])
 
     return Batch(
         baseline=stacked("baseline")[:, None].float(),
@@ -186,6 +186,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
         is_pair=torch.tensor([p.is_pair for p in patches]),
         samples=tuple(samples),
     )
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    """Into memory of torch's own: products of matrices round by where their numbers lie, and NumPy's lie anywhere."""
+    return torch.stack([torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
 
 
 def render(batch: Batch, device: torch.device, strength: float) -> tuple[Tensor, Tensor]:
