@@ -40,8 +40,8 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_large_allocations()
     cases = [case for root in args.prepared for timeline in read_prepared(root).timelines for case in load_cases(timeline)]
-    masks = load_masks(args.lesion_shapes) if args.lesion_shapes else []
-    library = harvest(cases, masks)
+    masks, spacing_mm = load_masks(args.lesion_shapes) if args.lesion_shapes else ([], (1.0, 1.0, 1.0))
+    library = harvest(cases, masks, spacing_mm)
     print(f"library: {len(library.lesions)} lesions, {int(library.textured.sum())} with texture")
     pairs, seconds = draw(cases, library)
     print(f"drawing a pair of {SIZE}: {1e3 * np.median(seconds):.0f} ms median, {1e3 * np.percentile(seconds, 95):.0f} ms at 95 %")

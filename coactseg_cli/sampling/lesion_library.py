@@ -19,7 +19,7 @@ Spacing = tuple[float, float, float]
 
 PAD = 3  # voxels kept around a lesion
 VOXELS = (4, 8000)  # smaller components carry no shape, larger ones are confluent and fill a patch
-MASKS_FOR_PLACE = 10  # the union of so many patients' lesions fills the brain's box to within 5 mm a side (docs/synthesis.md)
+MASKS_FOR_PLACE = 10  # the union of many patients' lesions nearly fills the brain's box (docs/synthesis.md)
 TISSUE_Z = (-1.0, 1.2)  # what counts as tissue around a lesion: neither CSF nor another lesion
 RING_VOXELS = 8  # fewest of them around a lesion for its contrast to be known
 GRID = 24  # cells per axis of the map of places
