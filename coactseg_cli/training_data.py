@@ -49,7 +49,7 @@ def read_data(config: TrainConfig, ranks: Ranks, log: Callable[[str], None]) -> 
     require_apart(split)
     spacing_mm = common_spacing([*split.training, *split.validation])
     log(f"training: {counted(split.training)}; validation: {counted(split.validation)}")
-    return Data(split, make_pool(split.training, read_library(split.training, config), config), spacing_mm)
+    return Data(split, make_pool(split.training, read_library(split, config), config), spacing_mm)
 
 
 def read_cases(roots: Sequence[Path], config: TrainConfig) -> list[Case]:
@@ -82,12 +82,16 @@ def count_labelled(cases: Sequence[Case]) -> tuple[int, int]:
     return sum(bool(c.is_pair and c.labelled) for c in cases), sum(bool(not c.is_pair and c.labelled) for c in cases)
 
 
-def read_library(cases: Sequence[Case], config: TrainConfig) -> Library:
-    """Lesions for synthesis: those of the labels of the training side, and the shapes of --lesion-shapes."""
+def read_library(split: Split, config: TrainConfig) -> Library:
+    """Lesions for synthesis: those of the labels of the training side, and the shapes of --lesion-shapes.
+
+    A mask whose file is named after a participant that is validated on or left out is not used: its lesions are unknown to training.
+    """
     if config.synthetic_share == 0 or not config.pairs_per_batch:
         return Library()
-    masks, spacing_mm = ([], (1.0, 1.0, 1.0)) if config.lesion_shapes is None else load_masks(config.lesion_shapes)
-    return harvest(cases, masks, spacing_mm)
+    unknown = {patient_of(case) for case in split.validation} | {f"sub-{label}" for label in config.exclude}
+    masks, spacing_mm = ([], (1.0, 1.0, 1.0)) if config.lesion_shapes is None else load_masks(config.lesion_shapes, unknown)
+    return harvest(split.training, masks, spacing_mm)
 
 
 def preview(pool: Pool, config: TrainConfig) -> Path:
@@ -97,7 +101,7 @@ def preview(pool: Pool, config: TrainConfig) -> Path:
     images = [render(batch, torch.device("cpu"), config.augment_strength) for batch in batches]
     baseline, followup = (np.concatenate([pair[i][:, 0].numpy() for pair in images]) for i in (0, 1))
     targets = [np.concatenate([y.numpy() for y in column]) for column in zip(*(b.targets for b in batches), strict=True)]
-    titles = [f"{s.kind} {s.patch.note}".strip() for b in batches for s in b.samples]
+    titles = [f"{s.kind}: {s.patch.note}" if s.patch.note else s.kind for b in batches for s in b.samples]
     path = config.out_dir / "preview.png"
     write_sheet(path, baseline, followup, targets, titles)
     return path

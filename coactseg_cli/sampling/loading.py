@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,14 +153,18 @@ def common_spacing(cases: Iterable[Case]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def load_masks(folder: Path) -> tuple[list[np.ndarray], tuple[float, float, float]]:
-    """All NIfTI masks of a folder as boolean arrays (X, Y, Z), by name, and their spacing, mm.
+def load_masks(folder: Path, without: Collection[str] = ()) -> tuple[list[np.ndarray], tuple[float, float, float]]:
+    """The NIfTI masks of a folder as boolean arrays (X, Y, Z), by name, and their spacing, mm.
+
+    Args:
+        folder: searched with its subfolders.
+        without: participants ('sub-01') whose masks are left out: files named sub-01_... or 01_...
 
     Raises: InvalidConfig where there is none, GridMismatch where spacings differ; UnreadableImage.
     """
-    paths = sorted(folder.rglob("*.nii*"))
+    paths = [p for p in sorted(folder.rglob("*.nii*")) if f"sub-{p.name.removeprefix('sub-').split('_')[0]}" not in without]
     if not paths:
-        msg = f"--lesion-shapes {folder}: no NIfTI file in it. Give a folder of lesion masks (.nii.gz)."
+        msg = f"--lesion-shapes {folder}: no NIfTI file in it that may be used. Give a folder of lesion masks (.nii.gz)."
         raise InvalidConfig(msg)
     volumes = [load(p) for p in paths]
     for path, volume in zip(paths, volumes, strict=True):
