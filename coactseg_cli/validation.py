@@ -75,7 +75,7 @@ def _row(case: Case, engine: Engine, iteration: int) -> Row:
     head = Head.NEW if case.is_pair else Head.ALL_FOLLOWUP
     target = case.new if case.is_pair else case.all_baseline
     followup = case.baseline if case.followup is None else case.followup
-    probability = engine.run(np.asarray(case.baseline), np.asarray(followup), np.asarray(case.brain), [head])[head]
+    probability = engine.run(np.array(case.baseline), np.array(followup), np.array(case.brain), [head])[head]
     assert target is not None
     scores = score(probability, np.asarray(target), np.asarray(case.brain), case)
     names = [name for name in COLUMNS if name not in {"iteration"}]

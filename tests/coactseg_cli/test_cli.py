@@ -13,6 +13,7 @@ import pytest
 from bids_app import errors as bids
 from bids_app.cases import LabelKind
 from coactseg_cli import errors, runner
+from coactseg_cli import option_values as values
 from coactseg_cli.__main__ import EXIT_CODES, main
 from coactseg_cli.config import (
     AllLesionFrom,
@@ -298,6 +299,19 @@ TRAIN_OPTIONS: list[tuple[str, str, Any]] = [
     ("--precision bf16", "precision", Precision.BF16),
     ("--device cpu", "device", "cpu"),
     ("--nprocs 3", "threads", 3),
+    ("--fold 2/5", "fold", (2, 5)),
+    ("--validation sub-01 02", "validation", ("01", "02")),
+    ("--validation-prepared {tmp}", "validation_prepared", ("{tmp}",)),
+    ("--derive-new", "derive_new", True),
+    ("--cache-dir {tmp}", "cache_dir", "{tmp}"),
+    ("--ema-decay 0.5", "ema_decay", 0.5),
+    ("--init default", "init", "default"),
+    ("--validate-every 3", "validate_every", 3),
+    ("--force", "force", True),
+    ("--preview", "preview", True),
+    ("--compile", "compile", True),
+    ("--reproducible", "reproducible", True),
+    ("--workers 3", "workers", 3),
 ]
 
 
@@ -330,7 +344,7 @@ def test_a_training_option_reaches_its_field(stage: Stage, tmp_path: Path, words
     config = stage.configs[0]
     assert config.prepared == (tmp_path, tmp_path)
     assert config.out_dir == Path("O")
-    assert getattr(config, field) == (tmp_path if value == "{tmp}" else value)
+    assert getattr(config, field) == {"{tmp}": tmp_path, ("{tmp}",): (tmp_path,)}.get(value, value)
     assert getattr(TrainConfig(prepared=(), out_dir=Path()), field) != getattr(config, field)
 
 
@@ -342,8 +356,62 @@ def test_the_papers_recipe_yields_to_what_is_chosen(stage: Stage, tmp_path: Path
     assert main(["train", str(tmp_path), "O", "--preset", "paper", "--iterations", "12"]) == 0
     config = stage.configs[0]
     assert (config.iterations, config.patch_size, config.learning_rate) == (12, (80, 80, 80), 1e-2)
-    assert (config.pairs_per_batch, config.singles_per_batch, config.relation_from) == (4, 4, 10_000)
-    assert (config.cross_entropy_weight, config.synthetic_share, config.dropout) == (0.0, 0.0, 0.5)
+    assert (config.pairs_per_batch, config.singles_per_batch, config.relation_start) == (4, 4, 6)
+    assert (config.cross_entropy_weight, config.synthetic_share, config.dropout, config.ema_decay) == (0.0, 0.0, 0.5, 0.0)
+
+
+def test_the_papers_second_stage_begins_at_10000(stage: Stage, tmp_path: Path) -> None:
+    assert main(["train", str(tmp_path), "O", "--preset", "paper"]) == 0
+    assert (stage.configs[0].iterations, stage.configs[0].relation_start, stage.configs[0].seed) == (20_000, 10_000, 1337)
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "singles", "weight", "start"),
+    [
+        ("pairs", 8, 0, 0.0, None),
+        ("singles", 0, 8, 0.0, None),
+        ("both", 4, 4, 0.0, None),
+        ("pairs-relation", 8, 0, 1.0, 0),
+        ("singles-relation", 0, 8, 1.0, 0),
+        ("both-relation", 4, 4, 1.0, 0),
+        ("staged", 4, 4, 1.0, 10_000),
+    ],
+)
+def test_each_row_of_table_3_is_one_flag(
+    stage: Stage, tmp_path: Path, name: str, pairs: int, singles: int, weight: float, start: int | None
+) -> None:
+    assert main(["train", str(tmp_path), "O", "--preset", "paper", "--ablation", name]) == 0
+    config = stage.configs[0]
+    assert (config.pairs_per_batch, config.singles_per_batch, config.relation_weight) == (pairs, singles, weight)
+    assert start is None or config.relation_start == start
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--fold 3", "--fold takes K/N"),
+        ("--fold 0/3", "--fold takes K/N"),
+        ("--fold 4/3", "--fold takes K/N"),
+        ("--fold 1/1", "--fold takes K/N"),
+        ("--fold 1/2 --validation 01", "--fold chooses the participants"),
+        ("--validation 01 --exclude sub-01", "sub-01 is named by --validation and by --exclude"),
+        ("--patch-size 20", "--patch-size must be multiples of 16"),
+        ("--pairs-per-batch 0 --singles-per-batch 0", "nothing to learn from"),
+        ("--reproducible --precision bf16", "--reproducible means fp32"),
+    ],
+)
+def test_training_choices_that_do_not_go_together(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    assert main(["train", str(tmp_path), "O", *words.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_processes_of_one_machine_share_its_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert [values.cpus_of_this_process(n) for n in (8, 2)] == [2, 1]
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    assert values.cpus_of_this_process(8) == 8
 
 
 TMP = Path("{tmp}")

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import shutil
 
 import pytest
@@ -140,3 +141,142 @@ def test_learning_rate_warms_up_and_falls(config):
     assert learning_rate(99, c) > 0.95
     assert learning_rate(999, c) == pytest.approx(0.01, abs=1e-3)
     assert learning_rate(5, dataclasses.replace(c, schedule="constant")) == 1.0
+
+
+def test_a_training_is_not_lost_by_mistake(config):
+    train(dataclasses.replace(config, iterations=1), quiet)
+    with pytest.raises(InvalidConfig, match="OUT holds a training already"):
+        train(config, quiet)
+    train(dataclasses.replace(config, iterations=2, force=True), quiet)
+    assert len(rows(config.out_dir / "losses.tsv")) == 3
+
+
+def test_what_is_shipped_is_the_average_of_the_weights(config):
+    train(config, quiet)
+    content = torch.load(config.out_dir / "checkpoint.pt", weights_only=True)
+    shipped = load_model(config.out_dir / "model.safetensors").network.state_dict()
+    name = "encoder.block_one.conv.0.weight"
+    assert torch.equal(shipped[name], content["average"][name].half().float())
+    assert not torch.equal(content["average"][name], content["network"][name])
+    train(dataclasses.replace(config, ema_decay=0.0, force=True), quiet)
+    content = torch.load(config.out_dir / "checkpoint.pt", weights_only=True)
+    assert content["average"] is None
+    assert torch.equal(load_model(config.out_dir / "model.safetensors").network.state_dict()[name], content["network"][name].half().float())
+
+
+def test_a_run_may_begin_with_any_model(config, tmp_path, tiny_model_file):
+    begun = dataclasses.replace(config, init=str(tiny_model_file), learning_rate=0.0, iterations=1, ema_decay=0.0)
+    model = load_model(train(begun, quiet)).network.state_dict()
+    given = load_model(tiny_model_file).network.state_dict()
+    name = "encoder.block_three.conv.3.weight"
+    assert torch.equal(model[name], given[name].half().float())
+    with pytest.raises(InvalidConfig, match=r"has 2 base filters; this run makes 4\. Pass --base-filters 2"):
+        train(dataclasses.replace(begun, base_filters=4, force=True), quiet)
+    with pytest.raises(MissingWeights):
+        train(dataclasses.replace(begun, init=str(tmp_path / "none.safetensors"), force=True), quiet)
+
+
+@pytest.fixture
+def validated(config):
+    return dataclasses.replace(config, fold=(1, 2), validate_every=2, synthetic_share=1.0, ema_decay=0.0)
+
+
+def test_the_best_validation_chooses_the_weights(validated, monkeypatch):
+    """Scores 0.1, 0.9, 0.3 at iterations 2, 4, 6: the weights of iteration 4 are written, whatever comes after."""
+    scores = iter((0.1, 0.9, 0.3))
+    monkeypatch.setattr("coactseg_cli.train.summary_score", lambda _: next(scores))
+    seen = []
+    model = load_model(train(validated, seen.append))
+    assert model.info.iterations == 4
+    content = torch.load(validated.out_dir / "checkpoint.pt", weights_only=True)
+    assert (content["best"]["score"], content["best"]["iteration"], content["iteration"]) == (0.9, 4, 6)
+    name = "encoder.block_one.conv.0.weight"
+    assert torch.equal(model.network.state_dict()[name], content["best"]["weights"][name].half().float())
+    assert not torch.equal(content["best"]["weights"][name], content["network"][name])
+    assert {line[0] for line in rows(validated.out_dir / "validation.tsv")[1:]} == {"2", "4", "6"}
+    assert "At iteration 4, which these very cases chose" in (validated.out_dir / "model-card.md").read_text()
+    assert any(line.startswith("validation at 4: ") for line in seen)
+
+
+def test_the_two_folds_validate_every_labelled_patient_once(validated, tmp_path):
+    seen = []
+    for k in (1, 2):
+        out = tmp_path / str(k)
+        info = load_model(train(dataclasses.replace(validated, fold=(k, 2), out_dir=out, iterations=2), quiet)).info
+        patients = {line[1].split("_")[0] for line in rows(out / "validation.tsv")[1:]}
+        assert not patients & set(info.training_data)
+        seen += patients
+    assert sorted(seen) == ["sub-01", "sub-02", "sub-03"]
+
+
+def test_a_resumed_run_remembers_the_best(validated, tmp_path):
+    whole = dataclasses.replace(validated, out_dir=tmp_path / "whole", schedule="constant", relation_from=0)
+    train(whole, quiet)
+    halves = dataclasses.replace(whole, out_dir=tmp_path / "halves")
+    train(dataclasses.replace(halves, iterations=4), quiet)
+    train(dataclasses.replace(halves, resume=True), quiet)
+    assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (tmp_path / "halves" / "model.safetensors").read_bytes()
+    assert (tmp_path / "whole" / "validation.tsv").read_text() == (tmp_path / "halves" / "validation.tsv").read_text()
+
+
+def test_a_test_set_is_never_read(config, tiny_prepared, tmp_path):
+    """Its scans may even be broken."""
+    copy = tmp_path / "prepared"
+    shutil.copytree(tiny_prepared.tree.root, copy)
+    for scan in copy.glob("sub-02/**/*desc-preproc_FLAIR.nii.gz"):
+        scan.write_bytes(b"broken")
+    left_out = dataclasses.replace(config, prepared=(copy,), exclude=("02",), iterations=1)
+    assert load_model(train(left_out, quiet)).info.training_data == ("sub-01", "sub-03")
+    assert "| never read | sub-02 |" in (left_out.out_dir / "model-card.md").read_text()
+    with pytest.raises(BidsAppError, match="sub-02"):
+        train(dataclasses.replace(left_out, exclude=(), force=True), quiet)
+
+
+def test_the_same_patient_in_two_data_sets_is_on_one_side(config, tiny_prepared):
+    with pytest.raises(InvalidConfig, match="would be trained on and validated on"):
+        train(dataclasses.replace(config, validation_prepared=(tiny_prepared.tree.root,)), quiet)
+
+
+def test_a_preview_shows_and_trains_nothing(config):
+    sheet = train(dataclasses.replace(config, preview=True), quiet)
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert not (config.out_dir / "checkpoint.pt").exists()
+    assert not (config.out_dir / "losses.tsv").exists()
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(config, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    train(dataclasses.replace(config, iterations=3), quiet)
+    good = (config.out_dir / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr("coactseg_cli.training_state.write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(dataclasses.replace(config, resume=True), quiet)
+    assert (config.out_dir / "checkpoint.pt").read_bytes() == good
+
+
+def test_reproducible_means_single_precision(config, monkeypatch):
+    asked = []
+    monkeypatch.setattr("coactseg_cli.training_step.choose_dtype", lambda *a: asked.append(a) or torch.float32)
+    train(dataclasses.replace(config, reproducible=True, iterations=1, precision=Precision.AUTO), quiet)
+    assert asked == []
+    assert torch.backends.cudnn.deterministic
+    train(dataclasses.replace(config, iterations=1, force=True), quiet)
+    assert len(asked) == 1
+
+
+def test_derived_labels_add_to_what_is_learned(config, tiny_prepared, tmp_path):
+    copy = tmp_path / "prepared"
+    shutil.copytree(tiny_prepared.tree.root, copy)
+    for label in copy.glob("sub-01/ses-02/anat/*label-L_desc-new_mask.*"):
+        label.unlink()
+    seen = []
+    for derive in (False, True):
+        given = dataclasses.replace(config, prepared=(copy,), iterations=1, synthetic_share=0.0, derive_new=derive, force=True)
+        train(given, quiet)
+        header, line = rows(given.out_dir / "losses.tsv")
+        seen.append(float(line[header.index("dice_new")]))
+    # without: only (x, x, 0) teaches the new-lesion head, and an empty label gives a Dice loss of 1 to within rounding
+    assert seen[0] == pytest.approx(1.0, abs=1e-4)
+    assert seen[1] != seen[0]
