@@ -24,8 +24,7 @@ def test_a_second_interruption_is_not_held_back():
     with stop_signals():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            signal.pause()
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_another_thread_does_not_listen():
