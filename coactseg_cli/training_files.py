@@ -47,6 +47,7 @@ VALIDATION = {
     "false_lesions": Column("Lesions of the map that are not in the label"),
     "volume_ref_mm3": Column("Volume of the label", "mm3"),
     "volume_pred_mm3": Column("Volume of the map", "mm3"),
+    "hd95_mm": Column("95 % Hausdorff distance; n/a where the map or the label is empty", "mm"),
 }
 
 

@@ -41,6 +41,7 @@ class Row:
     false_lesions: int
     volume_ref_mm3: float
     volume_pred_mm3: float
+    hd95_mm: float
 
     @property
     def score(self) -> float:
