@@ -63,7 +63,7 @@ def _scan(files: Iterable[Path], mask: Path) -> Path | None:
     if wanted is None:
         return None
     found = []
-    for path in sorted(files):
+    for path in sorted(path for path in files if "_FLAIR." in path.name):  # before parsing: a folder may hold thousands
         entities = try_parse(path.name)
         if entities is None or entities.suffix != "FLAIR" or entities.extension not in IMAGES or not path.is_file():
             continue
