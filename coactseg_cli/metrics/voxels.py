@@ -55,11 +55,15 @@ class Components:
 def voxels_of(*masks: np.ndarray) -> tuple[MaskVoxels, ...]:
     """List the voxels of boolean (X, Y, Z) arrays of one shape, all in the box that holds them all."""
     found = [np.flatnonzero(np.asfortranarray(mask).reshape(-1, order="F")) for mask in masks]
-    axes = [np.unravel_index(positions, masks[0].shape, order="F") for positions in found]
-    full = [each for each in axes if each[0].size]
-    low = np.array([min((int(each[axis].min()) for each in full), default=0) for axis in range(3)])
-    high = np.array([max((int(each[axis].max()) for each in full), default=0) for axis in range(3)])
-    return tuple(_in_box(each, low - 1, high + 2) for each in axes)
+    corners = np.array([_corners(positions, masks[0].shape) for positions in found if positions.size] or np.zeros((1, 2, 3), np.int64))
+    start, stop = corners[:, 0].min(axis=0) - 1, corners[:, 1].max(axis=0) + 2
+    return tuple(_in_box(np.unravel_index(positions, masks[0].shape, order="F"), start, stop) for positions in found)
+
+
+def _corners(positions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Smallest and largest index along each axis: (2, 3)."""
+    axes = np.unravel_index(positions, shape, order="F")
+    return np.array([[axis.min() for axis in axes], [axis.max() for axis in axes]])
 
 
 def _in_box(axes: tuple[np.ndarray, ...], start: np.ndarray, stop: np.ndarray) -> MaskVoxels:
