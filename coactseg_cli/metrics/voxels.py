@@ -42,7 +42,7 @@ class MaskVoxels:
 class Components:
     """The connected components of a mask, numbered from 0 in raster order."""
 
-    of_voxel: np.ndarray  # (n,) component of each of the mask's positions
+    of_voxel: np.ndarray  # (n,) int32, component of each of the mask's positions
     sizes: np.ndarray  # (M,) voxels
 
     def largest_and_mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +111,7 @@ def at_border_only(voxels: MaskVoxels, surface: np.ndarray, shape: tuple[int, in
 def components(voxels: MaskVoxels, connectivity: int) -> Components:
     """Connected components of a mask: 6, 18 or 26 neighbours."""
     labels, n = label(voxels.mask, connectivity)
-    of_voxel = labels.reshape(-1, order="F")[voxels.positions].astype(np.int64) - 1
+    of_voxel = labels.reshape(-1, order="F")[voxels.positions].astype(np.int32) - 1
     return Components(of_voxel, np.bincount(of_voxel, minlength=n))
 
 
