@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, scatter
 from bids_app.plots.canvas import shorten
 from bids_app.plots.spread import Difference, differences
-from coactseg_cli.evaluate_report.cells import estimate, interval, number, significant
+from coactseg_cli.evaluate_report.cells import estimate, number, significant
 from coactseg_cli.evaluate_report.charts import Chart
 from coactseg_cli.evaluate_report.cohort_tables import digits_of
 from coactseg_cli.evaluate_report.names import shown
@@ -64,13 +64,14 @@ def _bland_altman(result: EvaluateResult, place: int, row: AgreementRow) -> Char
     x, y = _differences(_of_kind(method, row.kind), row.quantity)
     lines = Agreement(
         Estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high),
-        Estimate(row.loa_low, math.nan, math.nan),
-        Estimate(row.loa_high, math.nan, math.nan),
+        Estimate(row.loa_low, row.loa_low_ci95_low, row.loa_low_ci95_high),
+        Estimate(row.loa_high, row.loa_high_ci95_low, row.loa_high_ci95_high),
     )
     d = digits_of(row.quantity)
     finding = (
-        f"Bias {estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high, d)}, limits of agreement "
-        f"{interval(row.loa_low, row.loa_high, d)}, n = {row.n}."
+        f"Bias {estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high, d)}; limits of agreement "
+        f"{estimate(row.loa_low, row.loa_low_ci95_low, row.loa_low_ci95_high, d)} and "
+        f"{estimate(row.loa_high, row.loa_high_ci95_low, row.loa_high_ci95_high, d)}; n = {row.n}."
     )
     of = f", {method.name}" if len(result.methods) > 1 else ""
     name = f"{row.kind}_bland_altman_{row.quantity}" + (f"_{place + 1}" if len(result.methods) > 1 else "")

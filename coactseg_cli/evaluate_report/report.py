@@ -132,7 +132,7 @@ def _size(result: EvaluateResult, kind: str) -> list[Block]:
 def _agreement(result: EvaluateResult, kind: str) -> list[Block]:
     table = _shown(agreement_table(result, kind))
     charts = block([*scatter_charts(result, kind), *bland_altman_charts(result, kind)])
-    caption = "Bland-Altman plots: solid line and band: bias with its 95 % interval; dashed lines: limits of agreement."
+    caption = "Bland-Altman plots: solid line: bias; dashed lines: limits of agreement; bands: their 95 % intervals."
     return [*table, charts, Words(caption, "key")] if table else []
 
 
