@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, scatter
+from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, points_over, scatter
 from bids_app.plots.canvas import shorten
 from bids_app.plots.spread import Difference, differences
 from coactseg_cli.evaluate_report.cells import estimate, number, significant
-from coactseg_cli.evaluate_report.charts import Chart
+from coactseg_cli.evaluate_report.charts import Chart, scores_with
 from coactseg_cli.evaluate_report.cohort_tables import digits_of
 from coactseg_cli.evaluate_report.names import shown
 from coactseg_cli.evaluate_report.tables import MINUS, WITH
@@ -42,6 +42,20 @@ def _scatter(result: EvaluateResult, kind: str, quantity: str, title: str, axis:
     caption = f"{'; '.join(findings)}."
     drawn = scatter(clouds, f"Reference {axis}", f"Predicted {axis}")
     return Chart(f"{kind}_scatter_{quantity}", title, drawn, f"Predicted over reference {axis}, with the identity line. {caption}", caption)
+
+
+def load_charts(result: EvaluateResult, kind: str) -> list[Chart]:
+    """Dice and lesion F1 over the volume of the reference's lesions: small loads are harder."""
+    charts = []
+    for one in (shown(metric) for metric in ("dice", "lesion_f1")):
+        clouds = [
+            Cloud(m.name if len(result.methods) > 1 else "cases", *_pairs(scores_with(m, kind), ("volume_ref_mm3", one.metric)), i)
+            for i, m in enumerate(result.methods)
+        ]
+        drawn = points_over(clouds, "Reference volume (mm³)", one.axis, one.limits)
+        alt = f"{one.axis} over the volume of the reference's lesions, a point per case with reference lesions."
+        charts.append(Chart(f"{kind}_load_{one.metric}", f"{one.title} over lesion load", drawn, alt))
+    return charts
 
 
 def bland_altman_charts(result: EvaluateResult, kind: str) -> list[Chart]:

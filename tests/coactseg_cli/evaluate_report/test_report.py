@@ -13,10 +13,16 @@ import pytest
 from bids_app.evaluation_page import EvaluationPage, render
 from bids_app.plots.canvas import Absent, Plot
 from coactseg_cli.evaluate_report import write_report
-from coactseg_cli.evaluate_report.charts import block, box_charts, froc_charts, site_charts, size_charts, threshold_charts
+from coactseg_cli.evaluate_report.charts import block, box_charts, froc_charts, rater_charts, site_charts, size_charts, threshold_charts
 from coactseg_cli.evaluate_report.methods_text import methods_text
 from coactseg_cli.evaluate_report.names import case_metrics, main_metrics, plotted_metrics
-from coactseg_cli.evaluate_report.pair_charts import bland_altman_charts, difference_charts, patient_differences, scatter_charts
+from coactseg_cli.evaluate_report.pair_charts import (
+    bland_altman_charts,
+    difference_charts,
+    load_charts,
+    patient_differences,
+    scatter_charts,
+)
 from coactseg_cli.evaluate_report.report import page_of
 from coactseg_cli.evaluate_report.tables import without_table
 from coactseg_cli.evaluate_report.words import definitions, headline, provenance, rules, warnings
@@ -70,7 +76,8 @@ def test_methods_kinds_and_raters_add_chapters(two: EvaluateResult, monkeypatch:
 
 
 def test_a_cohort_of_one_case_has_a_page_and_the_same_result_gives_the_same_files(tmp_path: Path) -> None:
-    result = make_result(tmp_path, 1)
+    made = make_result(tmp_path, 1)
+    result = replace(made, methods=(replace(made.methods[0], by_site=(), froc=(), thresholds=()),))
     first, second = (write_report(result, tmp_path / name).parent for name in ("a", "b"))
     html = (first / "evaluation.html").read_text()
     assert "Only case: sub-001." in html
@@ -240,6 +247,25 @@ def test_agreement_plots_hold_every_case_and_the_lines_of_their_row(one: Evaluat
         points = chart.drawn.axes[0].collections[0].get_offsets()
         assert len(points) == row.n
         assert points[:, 1].mean() == pytest.approx(row.bias)
+
+
+def test_load_plots_hold_the_cases_with_reference_lesions(one: EvaluateResult) -> None:
+    dice, f1 = load_charts(one, "all")
+    for chart, metric in ((dice, "dice"), (f1, "lesion_f1")):
+        assert not isinstance(chart.drawn, Absent)
+        shown = chart.drawn.axes[0].collections[0].get_offsets().tolist()
+        assert shown == [[s.volume_ref_mm3, getattr(s, metric)] for s in one.scores if s.lesions_ref]
+
+
+def test_rater_plots_have_a_row_per_pair(two: EvaluateResult) -> None:
+    dice, _ = rater_charts(two, "new")
+    assert not isinstance(dice.drawn, Absent)
+    names = [label.get_text().split("\n")[0] for label in dice.drawn.axes[0].get_yticklabels()]
+    assert names == ["rater 1 vs reference", "rater 2 vs reference"]
+    median = next(
+        r.median for r in two.raters if (r.rater, r.kind, r.metric, r.group) == ("rater 1", "new", "dice", "with_reference_lesions")
+    )
+    assert f"rater 1 against reference: median {median:.3f}" in dice.alt
 
 
 def test_paired_differences_are_those_of_the_comparison(two: EvaluateResult) -> None:
