@@ -24,8 +24,8 @@ COMPARISON_PLOTS = ("dice", "lesion_f1", "lesion_sensitivity", "lesion_ppv", "hd
 def scatter_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     """Predicted against reference volume and number of lesions, all methods in one plot each."""
     return [
-        _scatter(result, kind, "volume_mm3", "Volume", "volume (mm³)", ("volume_ref_mm3", "volume_pred_mm3")),
-        _scatter(result, kind, "lesions", "Number of lesions", "lesions", ("lesions_ref", "lesions_pred")),
+        _scatter(result, kind, "volume_mm3", "Volume, predicted over reference", "volume (mm³)", ("volume_ref_mm3", "volume_pred_mm3")),
+        _scatter(result, kind, "lesions", "Lesions, predicted over reference", "lesions", ("lesions_ref", "lesions_pred")),
     ]
 
 
@@ -71,9 +71,9 @@ def bland_altman_charts(result: EvaluateResult, kind: str) -> list[Chart]:
 def _bland_altman(result: EvaluateResult, place: int, row: AgreementRow) -> Chart:
     method = result.methods[place]
     title, x_label, y_label = {
-        "volume_mm3": ("Volume", "Mean of both (mm³)", f"Predicted {MINUS} reference (mm³)"),
-        "log_volume": ("Volume, logarithm", "Mean of both ln volumes", f"ln predicted {MINUS} ln reference"),
-        "lesions": ("Number of lesions", "Mean of both", f"Predicted {MINUS} reference"),
+        "volume_mm3": ("Volume, Bland-Altman", "Mean of both (mm³)", f"Predicted {MINUS} reference (mm³)"),
+        "log_volume": ("ln volume, Bland-Altman", "Mean of both ln volumes", f"ln predicted {MINUS} ln reference"),
+        "lesions": ("Lesions, Bland-Altman", "Mean of both", f"Predicted {MINUS} reference"),
     }[row.quantity]
     x, y = _differences(_of_kind(method, row.kind), row.quantity)
     lines = Agreement(
@@ -90,7 +90,7 @@ def _bland_altman(result: EvaluateResult, place: int, row: AgreementRow) -> Char
     of = f", {method.name}" if len(result.methods) > 1 else ""
     name = f"{row.kind}_bland_altman_{row.quantity}" + (f"_{place + 1}" if len(result.methods) > 1 else "")
     drawn = bland_altman(Cloud(method.name, x, y, place), lines, x_label, y_label)
-    return Chart(name, f"{title}{of}", drawn, f"Bland-Altman plot of {title.lower()}{of}. {finding}", finding)
+    return Chart(name, f"{title}{of}", drawn, f"{title}{of}. {finding}", finding)
 
 
 def difference_charts(result: EvaluateResult, kind: str) -> list[Chart]:
