@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from bids_app.cases import MaskPair
@@ -21,11 +22,12 @@ def with_companions(pairs: Iterable[MaskPair], backgrounds: Path | None = None) 
         pairs: as read_mask_pairs gives them.
         backgrounds: BIDS tree or folder with scans; None: the folders of the two masks.
     """
+    scans_in = cache(_scans_in)
     return tuple(
         replace(
             pair,
             probability=pair.probability or (probability_beside(pair.predicted) if pair.predicted else None),
-            background=pair.background or _background(pair, backgrounds),
+            background=pair.background or _background(pair, backgrounds, scans_in),
         )
         for pair in pairs
     )
@@ -40,10 +42,10 @@ def probability_beside(mask: Path) -> Path | None:
     return next((path for name in names if (path := mask.with_name(name)).is_file()), None)
 
 
-def _background(pair: MaskPair, folder: Path | None) -> Path | None:
+def _background(pair: MaskPair, folder: Path | None, scans_in: Callable[[Path], Sequence[Path]]) -> Path | None:
     masks = [mask for mask in (pair.predicted, pair.reference) if mask is not None]
     if folder is None:
-        return next((scan for mask in masks if (scan := _scan(mask.parent.iterdir(), mask)) is not None), None)
+        return next((scan for mask in masks if (scan := _scan(scans_in(mask.parent), mask)) is not None), None)
     for mask in masks:
         entities = try_parse(mask.name)
         visit = _tree_files(folder, entities) if entities is not None and entities.subject is not None else []
@@ -57,13 +59,17 @@ def _tree_files(root: Path, entities: Entities) -> Sequence[Path]:
     return [file.path for file in files_of(root, str(entities.subject))]
 
 
+def _scans_in(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob("*_FLAIR.*")))
+
+
 def _scan(files: Iterable[Path], mask: Path) -> Path | None:
     """The FLAIR of the visit of a mask, best on the same grid: same space, then without a space; preprocessed first."""
     wanted = try_parse(mask.name)
     if wanted is None:
         return None
     found = []
-    for path in sorted(files):
+    for path in files:
         entities = try_parse(path.name)
         if entities is None or entities.suffix != "FLAIR" or entities.extension not in IMAGES or not path.is_file():
             continue

@@ -149,7 +149,7 @@ def _require_a_pair(method: Comparison, config: EvaluateConfig) -> None:
         msg = (
             f"no mask of {place} ({only_predicted} masks) has a counterpart in {config.reference} ({only_reference} masks), "
             f"kind {config.kind or 'all or new'}. Compare the file names, choose another --kind or --participant-label, "
-            "or say where the masks lie: --predicted-pattern, --reference-pattern."
+            "or say where the masks lie: --predicted-pattern, --predicted-filter, --reference-pattern, --reference-filter."
         )
         raise NothingMatched(msg)
 

@@ -1,4 +1,4 @@
-"""Predicted against reference: scatter with the identity line, and Bland-Altman. The statistics are handed in."""
+"""Two values per case: predicted over reference with the identity line, Bland-Altman, one quantity over another. Computes no statistics."""
 
 from __future__ import annotations
 
@@ -118,6 +118,27 @@ def bland_altman(cloud: Cloud, agreement: Agreement, x_label: str, y_label: str)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value)))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
+    return figure
+
+
+def points_over(clouds: Sequence[Cloud], x_label: str, y_label: str, y_limits: tuple[float, float] | None = None) -> Figure | Absent:
+    """Draw one quantity (y) over another (x), for instance Dice over lesion load; x is logarithmic where it spans a factor of 50."""
+    points = [c.defined() for c in clouds]
+    if not sum(len(p) for p in points):
+        return Absent("No case has both values.")
+    with house_style():
+        figure, (axes,) = new_figure(2.5)
+        for cloud, kept in zip(clouds, points, strict=True):
+            _draw_cloud(axes, cloud, kept)
+        x = np.concatenate(points)[:, 0].tolist()
+        if wide_range(x) and min(x) >= 0:
+            log_axis(axes, "x", x)
+        if y_limits:
+            pad = 0.03 * (y_limits[1] - y_limits[0])
+            axes.set_ylim(y_limits[0] - pad, y_limits[1] + pad)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        legend_above(figure, axes)
     return figure
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from bids_app.evaluation_page import PlotBlock
-from bids_app.plots.canvas import Absent, encode
+from bids_app.plots.canvas import Absent, encode, shorten
 from bids_app.plots.lines import Line, Panel, curves
 from bids_app.plots.rates import Series, Share, rates
 from bids_app.plots.spread import Group, boxes
@@ -88,6 +88,31 @@ def site_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     return charts
 
 
+def rater_charts(result: EvaluateResult, kind: str) -> list[Chart]:
+    """Box plots with a row per pair of raters, and of methods and raters: what experts reach is the line that methods are read against."""
+    charts = []
+    for one in (shown(metric) for metric in SITE_PLOTS):
+        names = dict.fromkeys(rated.rater for rated in result.rater_results)
+        colours = {name: i for i, name in enumerate(names)}
+        groups = [
+            Group(
+                f"{shorten(rated.rater, 11)} vs {shorten(rated.against, 11)}",
+                _values(_with_lesions(rated.scores, kind), one.metric),
+                colour,
+            )
+            for rated in result.rater_results
+            for colour in (colours[rated.rater],)
+        ]
+        findings = [
+            f"{row.rater} against {row.against}: median {number(row.median, one.digits)}"
+            for row in result.raters
+            if (row.group, row.kind, row.metric) == (WITH, kind, one.metric)
+        ]
+        alt = f"Box plot of {one.axis} for raters. {'; '.join(findings)}."
+        charts.append(Chart(f"{kind}_raters_{one.metric}", one.title, boxes(groups, one.axis, limits=one.limits), alt))
+    return charts
+
+
 def size_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     """Detection and false lesions by lesion volume."""
     sizes = sorted({(row.low_mm3, row.size) for m in result.methods for row in m.by_size if row.kind == kind})
@@ -156,7 +181,11 @@ def threshold_charts(result: EvaluateResult, kind: str) -> list[Chart]:
 
 def scores_with(method: MethodResult, kind: str) -> list[CaseScores]:
     """Cases of this kind whose reference has a lesion."""
-    return [s for s in method.scores if s.kind == kind and "empty_reference" not in s.flags.split(",")]
+    return _with_lesions(method.scores, kind)
+
+
+def _with_lesions(scores: Sequence[CaseScores], kind: str) -> list[CaseScores]:
+    return [s for s in scores if s.kind == kind and "empty_reference" not in s.flags.split(",")]
 
 
 def _with_site(method: MethodResult, kind: str) -> Iterator[tuple[CaseScores, str]]:

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, scatter
+from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, points_over, scatter
 from bids_app.plots.canvas import shorten
 from bids_app.plots.spread import Difference, differences
-from coactseg_cli.evaluate_report.cells import estimate, interval, number, significant
-from coactseg_cli.evaluate_report.charts import Chart
+from coactseg_cli.evaluate_report.cells import estimate, number, significant
+from coactseg_cli.evaluate_report.charts import Chart, scores_with
 from coactseg_cli.evaluate_report.cohort_tables import digits_of
 from coactseg_cli.evaluate_report.names import shown
 from coactseg_cli.evaluate_report.tables import MINUS, WITH
@@ -24,8 +24,8 @@ COMPARISON_PLOTS = ("dice", "lesion_f1", "lesion_sensitivity", "lesion_ppv", "hd
 def scatter_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     """Predicted against reference volume and number of lesions, all methods in one plot each."""
     return [
-        _scatter(result, kind, "volume_mm3", "Volume", "volume (mm³)", ("volume_ref_mm3", "volume_pred_mm3")),
-        _scatter(result, kind, "lesions", "Number of lesions", "lesions", ("lesions_ref", "lesions_pred")),
+        _scatter(result, kind, "volume_mm3", "Volume, predicted over reference", "volume (mm³)", ("volume_ref_mm3", "volume_pred_mm3")),
+        _scatter(result, kind, "lesions", "Lesions, predicted over reference", "lesions", ("lesions_ref", "lesions_pred")),
     ]
 
 
@@ -44,6 +44,20 @@ def _scatter(result: EvaluateResult, kind: str, quantity: str, title: str, axis:
     return Chart(f"{kind}_scatter_{quantity}", title, drawn, f"Predicted over reference {axis}, with the identity line. {caption}", caption)
 
 
+def load_charts(result: EvaluateResult, kind: str) -> list[Chart]:
+    """Dice and lesion F1 over the volume of the reference's lesions: small loads are harder."""
+    charts = []
+    for one in (shown(metric) for metric in ("dice", "lesion_f1")):
+        clouds = [
+            Cloud(m.name if len(result.methods) > 1 else "cases", *_pairs(scores_with(m, kind), ("volume_ref_mm3", one.metric)), i)
+            for i, m in enumerate(result.methods)
+        ]
+        drawn = points_over(clouds, "Reference volume (mm³)", one.axis, one.limits)
+        alt = f"{one.axis} over the volume of the reference's lesions, a point per case with reference lesions."
+        charts.append(Chart(f"{kind}_load_{one.metric}", f"{one.title} over lesion load", drawn, alt))
+    return charts
+
+
 def bland_altman_charts(result: EvaluateResult, kind: str) -> list[Chart]:
     """Differences over means: volume, the logarithm of volume, number of lesions; a plot per method."""
     return [
@@ -57,25 +71,26 @@ def bland_altman_charts(result: EvaluateResult, kind: str) -> list[Chart]:
 def _bland_altman(result: EvaluateResult, place: int, row: AgreementRow) -> Chart:
     method = result.methods[place]
     title, x_label, y_label = {
-        "volume_mm3": ("Volume", "Mean of both (mm³)", f"Predicted {MINUS} reference (mm³)"),
-        "log_volume": ("Volume, logarithm", "Mean of both ln volumes", f"ln predicted {MINUS} ln reference"),
-        "lesions": ("Number of lesions", "Mean of both", f"Predicted {MINUS} reference"),
+        "volume_mm3": ("Volume, Bland-Altman", "Mean of both (mm³)", f"Predicted {MINUS} reference (mm³)"),
+        "log_volume": ("ln volume, Bland-Altman", "Mean of both ln volumes", f"ln predicted {MINUS} ln reference"),
+        "lesions": ("Lesions, Bland-Altman", "Mean of both", f"Predicted {MINUS} reference"),
     }[row.quantity]
     x, y = _differences(_of_kind(method, row.kind), row.quantity)
     lines = Agreement(
         Estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high),
-        Estimate(row.loa_low, math.nan, math.nan),
-        Estimate(row.loa_high, math.nan, math.nan),
+        Estimate(row.loa_low, row.loa_low_ci95_low, row.loa_low_ci95_high),
+        Estimate(row.loa_high, row.loa_high_ci95_low, row.loa_high_ci95_high),
     )
     d = digits_of(row.quantity)
     finding = (
-        f"Bias {estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high, d)}, limits of agreement "
-        f"{interval(row.loa_low, row.loa_high, d)}, n = {row.n}."
+        f"Bias {estimate(row.bias, row.bias_ci95_low, row.bias_ci95_high, d)}; limits of agreement "
+        f"{estimate(row.loa_low, row.loa_low_ci95_low, row.loa_low_ci95_high, d)} and "
+        f"{estimate(row.loa_high, row.loa_high_ci95_low, row.loa_high_ci95_high, d)}; n = {row.n}."
     )
     of = f", {method.name}" if len(result.methods) > 1 else ""
     name = f"{row.kind}_bland_altman_{row.quantity}" + (f"_{place + 1}" if len(result.methods) > 1 else "")
     drawn = bland_altman(Cloud(method.name, x, y, place), lines, x_label, y_label)
-    return Chart(name, f"{title}{of}", drawn, f"Bland-Altman plot of {title.lower()}{of}. {finding}", finding)
+    return Chart(name, f"{title}{of}", drawn, f"{title}{of}. {finding}", finding)
 
 
 def difference_charts(result: EvaluateResult, kind: str) -> list[Chart]:

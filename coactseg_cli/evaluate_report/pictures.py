@@ -23,7 +23,7 @@ from coactseg_cli.volumes import Volume, box_of, load_stored, to_ras
 FOUND: Colour = (90, 200, 255)  # blue, yellow and red differ in brightness too
 MISSED: Colour = (255, 225, 60)
 FALSE: Colour = (255, 80, 50)
-SILHOUETTE = 0.35  # grey of the reference where there is no scan
+GROUND, SILHOUETTE = 0.08, 0.45  # greys around and in the reference's lesions where there is no scan
 RULE = "Cases are ranked by Dice among those with reference lesions; of an even number, the lower of the two in the middle is the median."
 
 
@@ -136,7 +136,7 @@ def _image(case: EvaluatedCase, reference: Volume) -> tuple[np.ndarray, np.ndarr
     if case.background is not None:
         image = to_ras(nearest(load_stored(case.background), reference)).data
         return image, image > 0 if (image > 0).any() else None, ""
-    return np.where(mask, SILHOUETTE, 0.0), None, " There is no scan: grey is the reference."
+    return np.where(mask, SILHOUETTE, GROUND), None, " There is no scan: grey is the reference."
 
 
 def _field(*masks: np.ndarray) -> np.ndarray | None:

@@ -11,11 +11,20 @@ from bids_app.files import write_bytes, write_text
 from bids_app.report import Table
 from coactseg_cli import __version__
 from coactseg_cli.evaluate_report import words
-from coactseg_cli.evaluate_report.charts import BOX_CAPTION, block, box_charts, froc_charts, site_charts, size_charts, threshold_charts
+from coactseg_cli.evaluate_report.charts import (
+    BOX_CAPTION,
+    block,
+    box_charts,
+    froc_charts,
+    rater_charts,
+    site_charts,
+    size_charts,
+    threshold_charts,
+)
 from coactseg_cli.evaluate_report.cohort_tables import agreement_table, froc_table, isbi_table, not_scored_table, threshold_table
 from coactseg_cli.evaluate_report.methods_text import methods_text
 from coactseg_cli.evaluate_report.names import case_metrics, kind_title, main_metrics
-from coactseg_cli.evaluate_report.pair_charts import bland_altman_charts, difference_charts, scatter_charts
+from coactseg_cli.evaluate_report.pair_charts import bland_altman_charts, difference_charts, load_charts, scatter_charts
 from coactseg_cli.evaluate_report.pictures import RULE, picture_blocks
 from coactseg_cli.evaluate_report.tables import (
     WITH,
@@ -84,7 +93,7 @@ def _chapters_of(result: EvaluateResult, kind: str) -> Iterator[Chapter]:
         ("agreement", "Volume and number of lesions", "Volume", _agreement(result, kind)),
         ("froc", "FROC and thresholds", "FROC", _curves(result, kind)),
         ("site", "By site", "Site", _site(result, kind)),
-        ("raters", "Raters", "Raters", _shown(rater_table(result, kind, convention))),
+        ("raters", "Raters", "Raters", _raters(result, kind, convention)),
         ("pictures", "Worst, median and best case", "Pictures", _pictures(result, kind)),
         ("cases", "Each case", "Cases", _shown(case_table(result, kind, convention))),
     ]
@@ -126,13 +135,13 @@ def _comparison(result: EvaluateResult, kind: str) -> list[Block]:
 
 def _size(result: EvaluateResult, kind: str) -> list[Block]:
     table = _shown(size_table(result, kind))
-    return [*table, block(size_charts(result, kind))] if table else []
+    return [*table, block([*size_charts(result, kind), *load_charts(result, kind)])] if table else []
 
 
 def _agreement(result: EvaluateResult, kind: str) -> list[Block]:
     table = _shown(agreement_table(result, kind))
     charts = block([*scatter_charts(result, kind), *bland_altman_charts(result, kind)])
-    caption = "Bland-Altman plots: solid line and band: bias with its 95 % interval; dashed lines: limits of agreement."
+    caption = "Bland-Altman plots: solid line: bias; dashed lines: limits of agreement; bands: their 95 % intervals."
     return [*table, charts, Words(caption, "key")] if table else []
 
 
@@ -145,6 +154,11 @@ def _curves(result: EvaluateResult, kind: str) -> list[Block]:
 def _site(result: EvaluateResult, kind: str) -> list[Block]:
     table = _shown(site_table(result, kind))
     return [*table, block(site_charts(result, kind))] if table else []
+
+
+def _raters(result: EvaluateResult, kind: str, convention: str) -> list[Block]:
+    table = _shown(rater_table(result, kind, convention))
+    return [*table, block(rater_charts(result, kind))] if table else []
 
 
 def _pictures(result: EvaluateResult, kind: str) -> list[Block]:

@@ -253,7 +253,7 @@ def case_table(result: EvaluateResult, kind: str, convention: str) -> Table:
             *_named(result, method),
             *((case.site or "n/a",) if sites else ()),
             *(_case_cell(getattr(scores, one.metric), one.digits) for one in metrics),
-            scores.flags.replace(",", ", ") or EN_DASH,
+            scores.flags.replace(",", ", ").replace("_", " ") or EN_DASH,
         )
         for method in result.methods
         for case, scores in zip(method.cases, method.scores, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bids_app.report import Finding
+from coactseg_cli.evaluate_report.cells import interval, number
 from coactseg_cli.evaluate_report.names import SHOWN, kind_title
 from coactseg_cli.evaluate_report.tables import WITH, activity_of
 from coactseg_cli.metrics.columns import CaseScores, columns_of
@@ -104,9 +105,7 @@ def findings(result: EvaluateResult) -> list[str]:
 def _finding(method: MethodResult, kind: str) -> str:
     rows = {row.metric: row for row in method.summary if (row.group, row.kind) == (WITH, kind)}
     parts = [
-        f"{SHOWN[m].title} {rows[m].mean:.3f} (95 % CI {rows[m].ci95_low:.3f} to {rows[m].ci95_high:.3f}, n = {rows[m].n})".replace(
-            "nan", "n/a"
-        )
+        f"{SHOWN[m].title} {number(rows[m].mean, 3)} (95 % CI {interval(rows[m].ci95_low, rows[m].ci95_high, 3)}, n = {rows[m].n})"
         for m in ("dice", "lesion_f1")
         if m in rows
     ]

@@ -29,6 +29,7 @@ class BlandAltman:
     bias: float
     sd: float  # ddof 1; NaN for fewer than two differences
     bias_ci95: Interval  # t interval
+    limit_half: float  # half the width of the 95 % t interval of either limit
 
     @property
     def low(self) -> float:
@@ -51,14 +52,16 @@ class Correlations:
 
 
 def bland_altman(differences: np.ndarray) -> BlandAltman:
-    """Bias, standard deviation and limits of (n,) differences. Reference: Bland and Altman 1986."""
+    """Bias, standard deviation and limits of (n,) differences, with intervals. Reference: Bland and Altman 1986 and 1999."""
     n = differences.size
     bias = float(differences.mean()) if n else math.nan
     if n < 2:
-        return BlandAltman(n, bias, math.nan, UNDEFINED)
+        return BlandAltman(n, bias, math.nan, UNDEFINED, math.nan)
     sd = float(differences.std(ddof=1))
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-    return BlandAltman(n, bias, sd, Interval(bias - half, bias + half))
+    t = float(stats.t.ppf(0.975, n - 1))
+    half = t * sd / math.sqrt(n)
+    limit_half = t * sd * math.sqrt(1 / n + LIMITS_Z**2 / (2 * (n - 1)))
+    return BlandAltman(n, bias, sd, Interval(bias - half, bias + half), limit_half)
 
 
 def percent_differences(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -108,6 +111,10 @@ def _row(kind: str, quantity: str, pairs: np.ndarray, percent: np.ndarray) -> Ag
         loa_high=absolute.high,
         bias_ci95_low=absolute.bias_ci95.low,
         bias_ci95_high=absolute.bias_ci95.high,
+        loa_low_ci95_low=absolute.low - absolute.limit_half,
+        loa_low_ci95_high=absolute.low + absolute.limit_half,
+        loa_high_ci95_low=absolute.high - absolute.limit_half,
+        loa_high_ci95_high=absolute.high + absolute.limit_half,
         percent_n=relative.n,
         percent_bias=relative.bias,
         percent_sd=relative.sd,

@@ -48,7 +48,10 @@ class CaseScores:
     panoptic_sq: float = column("Mean IoU of the matched lesions, 0 without a match")
     panoptic_pq: float = column("panoptic_rq times panoptic_sq")
     ndsc: float = column("Dice with false positives weighted to a lesion share of 0.1 % of the image: depends on its size")
-    flags: str = column("missed, empty_reference, empty_prediction, reference_below_limit, prediction_below_limit; comma between two")
+    flags: str = column(
+        "missed, empty_reference, empty_prediction, reference_below_limit, prediction_below_limit; missing_prediction: scored as an empty "
+        "mask; resampled: the prediction, to the grid of the reference; comma between two"
+    )
     lesions_ref_detected: int = column("Reference lesions above the size limit that were detected, MSSEG test")
     lesions_pred_confirmed: int = column("Predicted lesions above the size limit that the reference confirms, MSSEG test")
     lesion_f1_any: float = column("Harmonic mean of lesion_tpr_any and 1 - lesion_fdr_any")

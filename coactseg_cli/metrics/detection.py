@@ -113,7 +113,7 @@ def harmonic_mean(a: float, b: float) -> float:
 def overlap_of(reference: Components, predicted: Components, in_both: tuple[np.ndarray, np.ndarray]) -> LesionOverlap:
     """Tabulate the components of two masks. `in_both`: places of the common voxels in the lists of the two (voxels.shared)."""
     n_reference, n_predicted = len(reference.sizes), len(predicted.sizes)
-    code = reference.of_voxel[in_both[0]] * max(n_predicted, 1) + predicted.of_voxel[in_both[1]]
+    code = reference.of_voxel[in_both[0]].astype(np.int64) * max(n_predicted, 1) + predicted.of_voxel[in_both[1]]
     pairs, voxels = np.unique(code, return_counts=True)
     return LesionOverlap(
         np.arange(1, n_reference + 1), reference.sizes,

@@ -42,7 +42,7 @@ class MaskVoxels:
 class Components:
     """The connected components of a mask, numbered from 0 in raster order."""
 
-    of_voxel: np.ndarray  # (n,) component of each of the mask's positions
+    of_voxel: np.ndarray  # (n,) int32, component of each of the mask's positions
     sizes: np.ndarray  # (M,) voxels
 
     def largest_and_mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,11 +55,15 @@ class Components:
 def voxels_of(*masks: np.ndarray) -> tuple[MaskVoxels, ...]:
     """List the voxels of boolean (X, Y, Z) arrays of one shape, all in the box that holds them all."""
     found = [np.flatnonzero(np.asfortranarray(mask).reshape(-1, order="F")) for mask in masks]
-    axes = [np.unravel_index(positions, masks[0].shape, order="F") for positions in found]
-    full = [each for each in axes if each[0].size]
-    low = np.array([min((int(each[axis].min()) for each in full), default=0) for axis in range(3)])
-    high = np.array([max((int(each[axis].max()) for each in full), default=0) for axis in range(3)])
-    return tuple(_in_box(each, low - 1, high + 2) for each in axes)
+    corners = np.array([_corners(positions, masks[0].shape) for positions in found if positions.size] or np.zeros((1, 2, 3), np.int64))
+    start, stop = corners[:, 0].min(axis=0) - 1, corners[:, 1].max(axis=0) + 2
+    return tuple(_in_box(np.unravel_index(positions, masks[0].shape, order="F"), start, stop) for positions in found)
+
+
+def _corners(positions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Smallest and largest index along each axis: (2, 3)."""
+    axes = np.unravel_index(positions, shape, order="F")
+    return np.array([[axis.min() for axis in axes], [axis.max() for axis in axes]])
 
 
 def _in_box(axes: tuple[np.ndarray, ...], start: np.ndarray, stop: np.ndarray) -> MaskVoxels:
@@ -107,7 +111,7 @@ def at_border_only(voxels: MaskVoxels, surface: np.ndarray, shape: tuple[int, in
 def components(voxels: MaskVoxels, connectivity: int) -> Components:
     """Connected components of a mask: 6, 18 or 26 neighbours."""
     labels, n = label(voxels.mask, connectivity)
-    of_voxel = labels.reshape(-1, order="F")[voxels.positions].astype(np.int64) - 1
+    of_voxel = labels.reshape(-1, order="F")[voxels.positions].astype(np.int32) - 1
     return Components(of_voxel, np.bincount(of_voxel, minlength=n))
 
 

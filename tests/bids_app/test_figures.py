@@ -1,6 +1,7 @@
 """Pictures of arrays whose content is known, with three sizes and spacings."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -307,3 +308,16 @@ def test_arrays_of_different_shapes_are_refused(image: np.ndarray) -> None:
     for call in calls:
         with pytest.raises(ValueError, match=r"shape \(10, 20, 30\); got \(10, 20, 31\)"):
             call()
+
+
+def test_a_dotted_contour_keeps_half_of_its_line_and_the_rest_shows_the_image() -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[2:8, 5:15, 10:20] = True
+    scene = Scene(np.zeros(SHAPE), SPACING, (0.0, 1.0), WHOLE, 8.0, (Overlay(mask, (255, 0, 0), "x", 2),))
+    view = View(Plane.AXIAL, 15)
+    red = [
+        int((np.asarray(draw_tile(replace(scene, overlays=(replace(scene.overlays[0], dotted=dotted),)), view))[..., 0] == 255).sum())
+        for dotted in (False, True)
+    ]
+    written = int((np.asarray(draw_tile(replace(scene, overlays=()), view))[..., 0] == 255).sum())  # R, L and the place
+    assert 0.4 < (red[1] - written) / (red[0] - written) < 0.6

@@ -302,3 +302,12 @@ def test_a_page_of_usual_size_stays_under_three_megabytes() -> None:
     )
     html = render(SubjectReport("01", LINE, "0.1.0", visits=(visit, visit), pairs=(pair,)))
     assert len(html.encode()) < 3e6
+
+
+def test_a_column_of_composed_numbers_is_set_right_where_its_heading_says_so(report: SubjectReport) -> None:
+    headings = (Heading("Case"), Heading("Mean ± SD", words=False), Heading("Reason", words=True))
+    table = Table("Scores", headings, (("sub-01", "0.5 ± 0.1", None),))
+    html = render(replace(report, visits=(replace(report.visits[0], table=table),), pairs=()))
+    assert '<th scope="col">Mean ± SD</th>' in html
+    assert '<th scope="col" class="words">Reason</th>' in html
+    assert '<td>0.5 ± 0.1</td><td class="words">n/a</td>' in html

@@ -227,6 +227,17 @@ def test_kind_chooses_the_masks(tmp_path: Path) -> None:
     assert [s.kind for s in new.scores] == ["new"]
 
 
+def test_the_page_is_written_unless_told_otherwise(tmp_path: Path, reference: Path) -> None:
+    predicted = write(tmp_path / "A.nii.gz", A)
+    for report in (True, False):
+        run(predicted, reference, tmp_path / str(report), report=report)
+    written = {report: {path.name for path in (tmp_path / str(report)).iterdir()} for report in (True, False)}
+    assert written[True] - written[False] == {"evaluation.html", "figures", "main_table.md", "main_table.tex"}
+    page = (tmp_path / "True" / "evaluation.html").read_text()
+    assert "0.667" in page
+    assert "Research use only" in page
+
+
 def test_two_plain_folders(tmp_path: Path) -> None:
     for name in ("pred", "ref"):
         write(tmp_path / name / "case 1.nii.gz", A)

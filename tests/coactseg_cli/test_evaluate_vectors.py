@@ -47,6 +47,11 @@ VOXELS = {
     "specificity": "Specificity",
     "npv": "NPV",
 }
+PANOPTICA = {
+    f"panoptic_{ours}{suffix}": f"{key}_{theirs}"
+    for suffix, key in (("", "iou50"), ("_iou10", "iou10"), ("_dsc10", "dsc10"))
+    for ours, theirs in (("tp", "tp"), ("rq", "rq"), ("sq", "sq"), ("pq", "pq"), ("sq_dice", "sq_dsc"), ("pq_dice", "pq_dsc"))
+}
 LESIONS = {"lesion_sensitivity": "SensL", "lesion_ppv": "PPVL", "lesion_f1": "F1_score"}
 NOT_FULL = [name for name in vectors.NOT_EMPTY if name != "full_pred"]  # a mask without background is empty to Anima
 
@@ -65,10 +70,16 @@ COMPARED = [
     ),
     ("mm", "MetricsReloaded", {"hd95_mm": "hd95", "assd_mm": "assd", "masd_mm": "masd", "nsd_1mm": "nsd_1mm"}, vectors.NOT_EMPTY, 1e-5),
     ("mm", "surface_distance", {"nsd_surfel_1mm": "surface_dice_1mm"}, vectors.NOT_EMPTY, 1e-6),
-    ("mm", "lesion_metrics", {"lesion_tpr_any": "ltpr", "lesion_fdr_any": "lfdr"}, vectors.NOT_EMPTY, 1e-9),
+    (
+        "mm", "lesion_metrics",
+        {"lesion_tpr_any": "ltpr", "lesion_fdr_any": "lfdr", "isbi_raw_26": "isbi15_score_raw"},
+        vectors.NOT_EMPTY, 1e-9,
+    ),
+    ("mm", "panoptica", PANOPTICA, vectors.NOT_EMPTY, 1e-9),
     ("mm", "wmh_challenge", {"lesion_tpr_any": "recall", "lesion_f1_any": "f1"}, vectors.NOT_EMPTY, 1e-9),
     ("mm", "shifts", {"ndsc": "ndsc", "lesion_f1_iou25": "lesion_f1_iou25"}, vectors.NOT_EMPTY, 1e-6),
     ("anima", "anima_3mm3", VOXELS | LESIONS, NOT_FULL, 1e-6),
+    ("anima", "anima_3mm3", {"contour_mean_distance_mm": "ContourMeanDistance"}, NOT_FULL, 1e-5),
     ("anima", "anima_3mm3", {**LESIONS, "dice": "Dice", "precision": "PPV"}, ["empty_pred"], 1e-6),
     ("anima", "anima_3mm3", {"false_lesions": "NbTestedLesions", "false_volume_mm3": "VolTestedLesions"},
      ["empty_gt", "empty_gt_tiny_pred", "both_empty"], 1e-6),
@@ -80,7 +91,7 @@ COMPARED = [
          "lesions_ref_detected": "TPg", "lesions_pred_confirmed": "TPa"},
         [name for name in vectors.NOT_EMPTY if name != "tie_good_first"], 1e-9,
     ),
-    ("coactseg", "medpy", {"hd95_pooled_voxel": "hd95_voxel"}, vectors.NOT_EMPTY, 1e-9),
+    ("coactseg", "medpy", {"hd95_pooled_voxel": "hd95_voxel", "asd_pred_to_ref_voxel": "asd_voxel"}, vectors.NOT_EMPTY, 1e-9),
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, scatter
+from bids_app.plots.agreement import Agreement, Cloud, Estimate, bland_altman, points_over, scatter
 from bids_app.plots.canvas import Absent, encode
 
 NAN = math.nan
@@ -59,6 +59,19 @@ def test_bland_altman_draws_bias_limits_and_bands() -> None:
     low, high = axes.get_ylim()
     assert low < -1.5
     assert high > 3.0
+
+
+def test_one_quantity_over_another() -> None:
+    figure = points_over([Cloud("A", [1, 1000, NAN], [0.5, 0.75, 0.5]), Cloud("B", [10], [0.25], 1)], "Load", "Dice", (0.0, 1.0))
+    assert isinstance(figure, Figure)
+    (axes,) = figure.axes
+    assert [c.get_offsets().tolist() for c in axes.collections] == [[[1, 0.5], [1000, 0.75]], [[10, 0.25]]]
+    assert axes.get_xscale() == "log"
+    assert axes.get_ylim() == (-0.03, 1.03)
+    near = points_over([Cloud("A", [10, 20], [0.5, 0.5])], "Load", "Dice")
+    assert isinstance(near, Figure)
+    assert near.axes[0].get_xscale() == "linear"
+    assert isinstance(points_over([Cloud("A", [NAN], [1.0])], "x", "y"), Absent)
 
 
 def test_labels_of_lines_that_lie_close_do_not_touch() -> None:

@@ -316,7 +316,7 @@ def test_each_case(evaluated: Evaluated) -> None:
         cells = dict(zip(table.titles, shown, strict=True))
         row = rows[cells.pop("Case"), cells.pop("Method")]
         assert cells.pop("Site") == row["site"]
-        assert cells.pop("Flags") == (row["flags"].replace(",", ", ") if row["flags"] != "n/a" else "\N{EN DASH}")
+        assert cells.pop("Flags") == (row["flags"].replace(",", ", ").replace("_", " ") if row["flags"] != "n/a" else "\N{EN DASH}")
         assert len(cells) >= 10
         for title, cell in cells.items():
             same(cell, [row[titles[title]]])

@@ -18,6 +18,15 @@ def test_bland_altman_on_paper() -> None:
     assert (limits.n, limits.bias, limits.sd) == (3, 2, 1)
     assert (limits.low, limits.high) == pytest.approx((0.04, 3.96))
     assert (limits.bias_ci95.low, limits.bias_ci95.high) == pytest.approx((2 - 4.3026527 / 3**0.5, 2 + 4.3026527 / 3**0.5))
+    assert limits.limit_half == pytest.approx(4.3026527 * (1 / 3 + 1.96**2 / 4) ** 0.5)  # Bland and Altman 1999
+
+
+def test_the_limits_have_intervals_of_their_own() -> None:
+    pairs = [(1, 0), (2, 0), (3, 0)]
+    row = agreement([made_scores(f"c{n}", volume_pred_mm3=p, volume_ref_mm3=r) for n, (p, r) in enumerate(pairs)])[0]
+    half = 4.3026527 * math.sqrt(1 / 3 + 1.96**2 / 4)  # t with 2 degrees of freedom; differences 1, 2, 3: sd 1
+    assert (row.loa_low_ci95_low, row.loa_low_ci95_high) == pytest.approx((0.04 - half, 0.04 + half))
+    assert (row.loa_high_ci95_low, row.loa_high_ci95_high) == pytest.approx((3.96 - half, 3.96 + half))
 
 
 def test_few_differences_have_no_limits() -> None:

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from coactseg_cli.metrics.bootstrap import (
     IntervalMethod,
+    _accelerated,
     bootstrap_means,
     bootstrap_median,
     bootstrap_ratios,
@@ -47,6 +49,21 @@ def test_the_three_methods_on_a_skewed_sample() -> None:
     assert (basic.low, basic.high) == pytest.approx((2 * mean - percentile.high, 2 * mean - percentile.low))
     assert bca.low > percentile.low  # the long tail is to the right
     assert bca.high > percentile.high
+
+
+@pytest.mark.parametrize("method", IntervalMethod)
+def test_intervals_equal_those_of_scipy(method: IntervalMethod) -> None:
+    values = np.exp(np.linspace(-2, 3, 20))
+    peer = stats.bootstrap((values,), np.mean, n_resamples=50_000, method=str(method), random_state=1).confidence_interval
+    own = bootstrap_means(values[:, None], [str(n) for n in range(20)], n_resamples=50_000, method=method)[0]
+    assert (own.low, own.high) == pytest.approx((peer.low, peer.high), abs=0.15)  # of an interval of 5
+
+
+def test_the_bias_moves_both_ends_twice() -> None:
+    draws, symmetric = np.arange(101.0), np.array([[-1.0], [0.0], [1.0]])[:, 0]
+    moved = _accelerated(draws, 60.0, symmetric, np.ones(3))
+    bias = stats.norm.ppf(60.5 / 101)  # 60 draws below the estimate and one at it; no acceleration
+    assert (moved.low, moved.high) == pytest.approx(tuple(100 * stats.norm.cdf([2 * bias - 1.959964, 2 * bias + 1.959964])), rel=1e-5)
 
 
 def test_equal_values_give_an_interval_of_no_width() -> None:

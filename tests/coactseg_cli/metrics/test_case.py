@@ -87,6 +87,9 @@ def test_isbi_terms_of_one_case() -> None:
     assert (scores.lesion_tpr_18, scores.lesion_tpr_any) == (0.5, 1)
     assert scores.isbi_raw_18 == pytest.approx(8 / 9 / 8 + 1 / 8 + 1 / 4 + 0.5 / 4)
     assert scores.isbi_raw_26 == pytest.approx(8 / 9 / 8 + 1 / 8 + 1 / 4 + 1 / 4)
+    exchanged = scored(reference, lines((1, 1, 0, 4))).scores
+    assert (exchanged.lesion_fdr_18, exchanged.lesion_fdr_any) == (0.5, 0)
+    assert exchanged.isbi_raw_18 == pytest.approx(8 / 9 / 8 + 0.8 / 8 + 0.5 / 4 + 1 / 4)
     assert math.isnan(scored(NOTHING, reference).scores.isbi_raw_18)
 
 

@@ -63,6 +63,12 @@ def test_the_pooled_score_has_an_interval_over_patients() -> None:
     row = row_of(WITH, "lesion_sensitivity")
     assert row.pooled == pytest.approx(2 / 4)
     assert 0 <= row.pooled_ci95_low < 0.5 < row.pooled_ci95_high <= 1
+    split = next(row for row in summarise([scores("sub-01", A | B, A), COHORT[1]]) if row.metric == "lesion_ppv")
+    assert split.pooled == pytest.approx(2 / 3)  # of three predicted lesions; both cases: 2 of 3 found
+    more = summarise([scores("sub-01", A, A | B), scores("sub-02", A, A | B)])
+    assert [row.pooled for row in more if row.metric in {"lesion_sensitivity", "lesion_ppv"}] == [0.5, 1]
+    halves = summarise([scores("sub-01", lines((1, 1, 0, 5), (1, 1, 6, 5)), lines((1, 1, 0, 11)))])  # one found by two
+    assert [row.pooled for row in halves if row.metric in {"lesion_sensitivity", "lesion_ppv"}] == [1, 1]
     f1 = row_of(WITH, "lesion_f1")
     assert f1.pooled_ci95_low <= f1.pooled <= f1.pooled_ci95_high
     assert math.isnan(row_of(WITH, "dice").pooled_ci95_low)
@@ -108,6 +114,12 @@ def test_activity_on_paper() -> None:
     }  # fmt: skip
     exact = next(row for row in activity(COHORT) if row.measure == "sensitivity")
     assert (exact.exact_ci95_low, exact.exact_ci95_high) == pytest.approx((0.094299, 0.991596), abs=1e-6)
+
+
+def test_the_confusion_table_tells_misses_from_false_alarms() -> None:
+    missed = [scores(f"sub-{n}_ses-02", NOTHING, A) for n in range(3)]
+    rows = {row.measure: row.k for row in activity([*missed, COHORT[0], COHORT[3]])}
+    assert (rows["true_positive"], rows["false_negative"], rows["false_positive"], rows["true_negative"]) == (1, 3, 1, 0)
 
 
 def test_a_patient_with_one_active_interval_is_active() -> None:

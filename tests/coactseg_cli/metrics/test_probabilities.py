@@ -44,6 +44,15 @@ def test_the_limit_of_a_candidate_changes_candidates() -> None:
     assert len(candidates_of(NAME, PROBABILITY, REFERENCE, rules_of(Convention.MM, min_lesion_voxels=1), VOXEL_MM3)) == 3
 
 
+def test_the_limit_of_a_lesion_holds_where_there_is_a_reference() -> None:
+    rules = rules_of(Convention.ANIMA, min_lesion_mm3=5)  # 4 voxels; without a reference Anima keeps to 3 mm3
+    assert [c.volume_mm3 for c in candidates_of(NAME, PROBABILITY, REFERENCE, rules, VOXEL_MM3)] == [6]
+    assert [c.volume_mm3 for c in candidates_of(NAME, PROBABILITY, np.zeros(SHAPE, bool), rules, VOXEL_MM3)] == [6, 4.5]
+    counts = [points_of(NAME, PROBABILITY, truth, rules, VOXEL_MM3, [0.2])[0].false_lesions for truth in (REFERENCE, REFERENCE & False)]
+    assert counts == [1, 2]
+    assert points_of(NAME, PROBABILITY, REFERENCE, rules, VOXEL_MM3, [0.2])[0].lesion_ppv == 0
+
+
 def test_one_candidate_may_touch_several_lesions() -> None:
     bridge = ramp((1, 1, 0, [0.6] * 12))
     (only,) = candidates_of(NAME, bridge, REFERENCE, RULES, VOXEL_MM3)
