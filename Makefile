@@ -5,6 +5,8 @@
 #   make check            lint, types, import contracts, tests
 #   make test-container   the example under a read-only root, a foreign user, no HOME, no network (needs bubblewrap)
 #   make bench-evaluate   how long `coactseg evaluate` takes, beside medpy (installed here; N=20 for fewer cases)
+#   make bench-train      a training step and its samples against the published way
+#   make bench-ablation   the rows of Table 3 on prepared data: PREPARED="DIR DIR" OUT=DIR [SET=defaults] [ARGS="--iterations 300"]
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -25,7 +27,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate constraints clean
+.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation constraints clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
@@ -85,6 +87,12 @@ test-container: $(VENV)/.run
 bench-evaluate: $(VENV)/.run
 	$(INSTALL) "medpy==0.5.2"
 	$(BIN)/python benchmarks/evaluate.py --cases $(or $(N),200)
+
+bench-train: $(VENV)/.run
+	$(BIN)/python benchmarks/training.py
+
+bench-ablation: $(VENV)/.run
+	$(BIN)/python benchmarks/ablation.py $(OUT) $(PREPARED) --set $(or $(SET),table3) $(ARGS)
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new

@@ -191,11 +191,12 @@ def note_of(configs: Sequence[TrainConfig]) -> str:
     first = configs[0]
     cases = {(c["case"], c["kind"]) for config in configs for c in table_of(config.out_dir / "validation.tsv")}
     pairs = sum(kind == "new" for _, kind in cases)
+    size = "x".join(map(str, first.patch_size))
     return (
-        f"{pairs} pairs and {len(cases) - pairs} single scans in {len(configs)} folds, each scored by a network that did not see its patient; "
-        f"one seed ({first.seed}), so nothing is known of chance: do not read small differences. {first.iterations} iterations of "
-        f"{first.pairs_per_batch} + {first.singles_per_batch} patches of {'x'.join(map(str, first.patch_size))}, {first.base_filters} "
-        f"base filters: small networks, not those of the paper. F1: lesions (MSSEG). seconds: training, all folds, {first.threads} thread(s)."
+        f"{pairs} pairs and {len(cases) - pairs} single scans in {len(configs)} folds, each scored by a network that did not see its "
+        f"patient; one seed ({first.seed}), so nothing is known of chance: do not read small differences. {first.iterations} iterations "
+        f"of {first.pairs_per_batch} + {first.singles_per_batch} patches of {size}, {first.base_filters} base filters: small networks, "
+        f"not those of the paper. F1: lesions (MSSEG). seconds: training, all folds, {first.threads} thread(s)."
     )
 
 
