@@ -16,7 +16,7 @@ from coactseg_cli.sampling.batches import Batch, render
 from coactseg_cli.targets import Targets
 from coactseg_cli.training_state import State
 
-WARM_UP = 100  # iterations
+WARM_UP = 100  # iterations, a tenth of all where that is less
 
 
 def step(state: State, batch: Batch, config: TrainConfig, ranks: Ranks) -> LossTerms:
@@ -54,6 +54,6 @@ def learning_rate(iteration: int, config: TrainConfig) -> float:
     """Constant, or warm-up and a cosine to 1 % of the start."""
     if config.schedule == "constant":
         return config.learning_rate
-    warm = min(1.0, (iteration + 1) / WARM_UP)
+    warm = min(1.0, (iteration + 1) / min(WARM_UP, max(config.iterations // 10, 1)))
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(iteration / config.iterations, 1.0)))
     return config.learning_rate * warm * (0.01 + 0.99 * cosine)

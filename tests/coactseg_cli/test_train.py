@@ -139,6 +139,7 @@ def test_learning_rate_warms_up_and_falls(config):
     c = dataclasses.replace(config, iterations=1000, learning_rate=1.0)
     assert learning_rate(0, c) == pytest.approx(0.01, rel=1e-3)
     assert learning_rate(99, c) > 0.95
+    assert learning_rate(3, dataclasses.replace(c, iterations=100)) == pytest.approx(0.4, rel=0.01), "a tenth of a short run"
     assert learning_rate(999, c) == pytest.approx(0.01, abs=1e-3)
     assert learning_rate(5, dataclasses.replace(c, schedule="constant")) == 1.0
 
