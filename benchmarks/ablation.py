@@ -62,6 +62,7 @@ DEFAULTS = (
     Row("defaults"),
     Row("no-warm-up-or-decay", changes={"schedule": "constant"}),
     Row("rate-1e-2-constant", changes={"schedule": "constant", "learning_rate": 1e-2}),
+    Row("rate-1e-2", changes={"learning_rate": 1e-2}),
     Row("no-cross-entropy", changes={"cross_entropy_weight": 0.0}),
     Row("no-clipping", changes={"clip_norm": 0.0}),
     Row("no-average", changes={"ema_decay": 0.0}),

@@ -257,9 +257,8 @@ def main() -> None:
     compare_samples(config)
     print(f"step, batch {args.batch} of {args.patch_size}^3, {args.threads} threads, load {os.getloadavg()[0]:.1f} before")
     compare_steps(args)
-    print(
-        f"  waiting for the batch: {100 * waiting(pool, replace(config, patch_size=(64, 64, 64)), 3):.1f} % of the time (64^3, one drawing thread)"
-    )
+    share = waiting(pool, replace(config, patch_size=(64, 64, 64)), 3)
+    print(f"  waiting for the batch: {100 * share:.1f} % of the time (64^3, one drawing thread)")
 
 
 if __name__ == "__main__":
