@@ -24,9 +24,10 @@ from coactseg_cli.network.device import keep_large_allocations
 from coactseg_cli.network.ranks import Ranks, join, leave
 from coactseg_cli.sampling.batches import places, stream
 from coactseg_cli.stopping import StopFlag, stop_signals
-from coactseg_cli.training_card import describe, write_card
+from coactseg_cli.training_card import describe, versions, write_card
 from coactseg_cli.training_data import Data, preview, read_data
 from coactseg_cli.training_files import Notebook, clean_up
+from coactseg_cli.training_page import write_page
 from coactseg_cli.training_state import CHECKPOINT, State, keep_best
 from coactseg_cli.training_step import learning_rate, step
 from coactseg_cli.training_view import View
@@ -133,6 +134,8 @@ def iterate(run: Run, where: range, stop: StopFlag) -> None:
                 training_state.save(state, config)
                 run.log(f"iteration {state.iteration} of {config.iterations}: {view.text()}")
             if stopped:
+                if notes is not None:
+                    write_page(config.out_dir, config, run.data.split, chosen_iteration(state), versions())
                 ranks.wait()
                 stop.end(f"stopped after iteration {state.iteration}; the checkpoint is written. Go on with --resume.")
 
@@ -155,11 +158,17 @@ def check(run: Run, notes: Notebook | None, view: View) -> None:
 def finish(run: Run) -> None:
     """The model file with the best weights, its card, and the page."""
     config, state = run.config, run.state
-    chosen = state.iteration if state.best is None else state.best.iteration
+    chosen = chosen_iteration(state)
     rows: list[Row] = []
     if state.best is not None:
         state.shipped.load_state_dict(state.best.weights)
         rows = validate(state.shipped, run.data.split.validation, config, run.ranks.alone, chosen)
     save_model(state.shipped, describe(run.data, config, chosen), config.out_dir / MODEL)
     write_card(run.data, config, chosen, rows)
+    write_page(config.out_dir, config, run.data.split, chosen, versions())
     run.log(f"model written to {config.out_dir / MODEL}")
+
+
+def chosen_iteration(state: State) -> int:
+    """That of the weights in the model file: the best on the validation cases, else the last."""
+    return state.iteration if state.best is None else state.best.iteration

@@ -44,6 +44,7 @@ class Line:
     high: Sequence[float] | None = None
     colour: int | None = None  # place in the palette; None: its place among the lines
     stepped: bool = False  # each y holds from its x to the next
+    faint: bool = False  # thin and grey, below the others, without a name: what another line smooths
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Panel:
     y_limits: Range = (None, None)
     log: bool = False  # where all values are above 0
     marks: Sequence[Mark] = ()
+    starts: Sequence[float] = ()  # x at which something begins: upright dashed lines
 
 
 def curves(panels: Sequence[Panel], x_label: str, *, x_limits: Range = (None, None), log_x: bool = False) -> Figure | Absent:
@@ -115,6 +117,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.plot([mark.x], [mark.y], "o", color=INK, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.7, zorder=4)
         if mark.label:
             axes.annotate(mark.label, (mark.x, mark.y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=INK)
+    for x in panel.starts:
+        axes.axvline(x, color=INK, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     values = finite([y for line in panel.lines for y in line.y])
     if panel.log and values and min(values) > 0:
         axes.set_yscale("log")
@@ -126,6 +130,9 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_line(axes: Axes, line: Line, colour: int) -> None:
+    if line.faint:
+        axes.plot(line.x, line.y, color=SOFT, alpha=0.45, linewidth=0.6, zorder=1, label="_raw")
+        return
     few = len(_points(line)) <= MARKED_UP_TO
     style = {"color": colour_of(colour), "linestyle": dash_of(colour), "linewidth": 1.5, "label": shorten(line.label)}
     axes.plot(
