@@ -73,7 +73,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 def every(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
     """At most MOST_POINTS places, evenly spread, the ends among them."""
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(int)) if len(x) else []
+    kept = np.unique(np.linspace(0, max(len(x) - 1, 0), min(len(x), MOST_POINTS)).round().astype(int))
     return x[kept].tolist(), y[kept].tolist()
 
 

@@ -77,11 +77,12 @@ def methods(config: TrainConfig, version: str, trained_on: str, validated_on: st
     entropy = f", cross-entropy (weight {config.cross_entropy_weight:g})" if config.cross_entropy_weight else ""
     schedule = "a constant learning rate of" if config.schedule == "constant" else "warm-up and a cosine decay from a learning rate of"
     first = (
-        f"A V-Net (Milletari et al. 2016) with three heads, {config.base_filters} base filters and dropout {config.dropout:g} was trained with "
-        f"CoactSeg {version} (Wu et al. 2023) on {trained_on}; labels that a case lacks took no part in the loss. The network saw the "
+        f"A V-Net (Milletari et al. 2016) with three heads, {config.base_filters} base filters and dropout {config.dropout:g} was trained "
+        f"with CoactSeg {version} (Wu et al. 2023) on {trained_on}; labels that a case lacks took no part in the loss. The network saw the "
         "baseline, the follow-up and their difference. The loss was the Dice loss of the all-lesion heads and of the new-lesion head "
-        f"(weight {config.new_weight:g}){entropy}{relation}. Adam made {config.iterations} updates with {schedule} {config.learning_rate:g}; "
-        f"a batch had {config.pairs_per_batch} pairs and {config.singles_per_batch} single scans, patches of {shape} voxels (seed {config.seed})."
+        f"(weight {config.new_weight:g}){entropy}{relation}. Adam made {config.iterations} updates with {schedule} "
+        f"{config.learning_rate:g}; a batch had {config.pairs_per_batch} pairs and {config.singles_per_batch} single scans, patches of {shape} voxels "
+        f"(seed {config.seed})."
     )
     return (first, *_samples(config), _choice(config, validated_on, chosen), f"References: {' '.join(_citations(config))}")
 
@@ -94,12 +95,13 @@ def _samples(config: TrainConfig) -> tuple[str, ...]:
     parts = []
     if _synthetic(config):
         parts.append(
-            f"Of the pairs, {100 * config.synthetic_share:g} % were synthetic: lesions were put into, or taken out of, real scans at one visit "
-            "or both, in the manner of CarveMix (Zhang et al. 2021) and LesionMix (Basaran et al. 2022)."
+            f"Of the pairs, {100 * config.synthetic_share:g} % were synthetic: lesions were put into, or taken out of, real scans at one "
+            "visit or both, in the manner of CarveMix (Zhang et al. 2021) and LesionMix (Basaran et al. 2022)."
         )
     if config.augment_strength:
         parts.append(
-            "The acquisition of each visit (noise, bias field, blur, contrast, shift) was varied at random; patches were flipped and rotated."
+            "The acquisition of each visit (noise, bias field, blur, contrast, shift) was varied at random; patches were flipped "
+            "and rotated."
         )
     else:
         parts.append("Patches were flipped and rotated at random.")
@@ -111,8 +113,8 @@ def _choice(config: TrainConfig, validated_on: str, chosen: int) -> str:
     if not validated_on:
         return f"The model is {weights} at iteration {chosen}, the last; no case was held out."
     return (
-        f"The model is {weights} at iteration {chosen}, chosen by the mean Dice per kind of lesion map on {validated_on}, which took no part in "
-        "the updates."
+        f"The model is {weights} at iteration {chosen}, chosen by the mean Dice per kind of lesion map on {validated_on}, which took no "
+        "part in the updates."
     )
 
 
