@@ -81,8 +81,8 @@ def methods(config: TrainConfig, version: str, trained_on: str, validated_on: st
         f"with CoactSeg {version} (Wu et al. 2023) on {trained_on}; labels that a case lacks took no part in the loss. The network saw the "
         "baseline, the follow-up and their difference. The loss was the Dice loss of the all-lesion heads and of the new-lesion head "
         f"(weight {config.new_weight:g}){entropy}{relation}. Adam made {config.iterations} updates with {schedule} "
-        f"{config.learning_rate:g}; a batch had {config.pairs_per_batch} pairs and {config.singles_per_batch} single scans, patches of {shape} voxels "
-        f"(seed {config.seed})."
+        f"{config.learning_rate:g}; a batch had {config.pairs_per_batch} pairs and {config.singles_per_batch} single scans, "
+        f"patches of {shape} voxels (seed {config.seed})."
     )
     return (first, *_samples(config), _choice(config, validated_on, chosen), f"References: {' '.join(_citations(config))}")
 
