@@ -28,7 +28,10 @@ class StopFlag:
 
 @contextmanager
 def stop_signals() -> Iterator[StopFlag]:
-    """SIGUSR1 and SIGTERM (a scheduler's warnings) and Ctrl-C ask for a stop at a good place; a second Ctrl-C stops at once."""
+    """SIGUSR1 and SIGTERM (a scheduler's warnings) and Ctrl-C ask for a stop at a good place; a second Ctrl-C stops at once.
+
+    What the process was started to ignore (Ctrl-C under nohup) stays ignored.
+    """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
         yield flag
@@ -36,9 +39,11 @@ def stop_signals() -> Iterator[StopFlag]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         flag.name = signal.Signals(number).name
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        if signal.SIGINT in before:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)}
+    heard = [n for n in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield flag
     finally:
