@@ -28,7 +28,7 @@ def case(**changes):
 
 
 def row(**changes):
-    values = dict.fromkeys(("dice", "lesion_sensitivity", "lesion_ppv", "lesion_f1", "volume_ref_mm3", "volume_pred_mm3"), 0.5)
+    values = dict.fromkeys(("dice", "hd95_mm", "lesion_sensitivity", "lesion_ppv", "lesion_f1", "volume_ref_mm3", "volume_pred_mm3"), 0.5)
     counts = dict.fromkeys(("lesions_ref", "lesions_pred", "false_lesions"), 1)
     return Row(**{"iteration": 3, "case": "sub-1", "kind": "all", **values, **counts, **changes})
 
