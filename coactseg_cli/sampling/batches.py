@@ -149,10 +149,16 @@ def _draw_pair(pool: Pool, config: TrainConfig, number: int, rng: np.random.Gene
     share = config.synthetic_share if pool.pairs else 1.0
     if pool.backgrounds and floor((number + 1) * share) > floor(number * share):
         patch = _draw_patch(pool.backgrounds[rng.integers(len(pool.backgrounds))], config, rng)
-        return synthesis.make_pair(patch, pool.library, rng), "synthetic pair"
+        return synthesis.make_pair(_packed(patch), pool.library, rng), "synthetic pair"
     real_number = number - floor(number * share)
     sources = pool.pairs[real_number % len(pool.pairs)]
     return _draw_patch(sources[rng.integers(len(sources))], config, rng), "real pair"
+
+
+def _packed(patch: Patch) -> Patch:
+    """The same patch in memory of its own: synthesis goes over it many times."""
+    names = ("baseline", "followup", "brain", *(n for n in ("all_baseline", "all_followup", "new") if getattr(patch, n) is not None))
+    return patch.with_(**{name: np.array(getattr(patch, name)) for name in names})
 
 
 def _draw_single(pool: Pool, config: TrainConfig, rng: np.random.Generator) -> Patch:
@@ -168,29 +174,28 @@ def _draw_patch(source: Source, config: TrainConfig, rng: np.random.Generator) -
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; a missing label becomes IGNORE."""
+    """Write samples into one batch; a missing label becomes IGNORE.
+
+    The batch lies in memory of torch's own: products of matrices round by where their numbers lie, and NumPy's lie anywhere.
+    """
     patches = [s.patch for s in samples]
-
-    def stacked(name: str) -> Tensor:
-        return _stack([getattr(p, name) for p in patches])
-
-    def targets(name: str) -> Tensor:
-        empty = np.full(patches[0].baseline.shape, IGNORE, np.int8)
-        return _stack([empty if getattr(p, name) is None else getattr(p, name) for p in patches])
-
-    return Batch(
-        baseline=stacked("baseline")[:, None].float(),
-        followup=stacked("followup")[:, None].float(),
-        brain=stacked("brain"),
-        targets=Targets(targets("all_baseline"), targets("all_followup"), targets("new")),
-        is_pair=torch.tensor([p.is_pair for p in patches]),
-        samples=tuple(samples),
-    )
+    shape = (len(patches), *patches[0].baseline.shape)
+    baseline, followup = torch.empty(shape), torch.empty(shape)
+    brain = torch.empty(shape, dtype=torch.bool)
+    targets = Targets(*(torch.full(shape, IGNORE, dtype=torch.int8) for _ in Targets._fields))
+    for i, patch in enumerate(patches):
+        _write(baseline[i], patch.baseline)
+        _write(followup[i], patch.followup) if patch.is_pair else followup[i].copy_(baseline[i])
+        _write(brain[i], patch.brain)
+        for name, target in targets._asdict().items():
+            if (label := getattr(patch, name)) is not None:
+                _write(target[i], label)
+    is_pair = torch.tensor([p.is_pair for p in patches])
+    return Batch(baseline[:, None], followup[:, None], brain, targets, is_pair, tuple(samples))
 
 
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Into memory of torch's own: products of matrices round by where their numbers lie, and NumPy's lie anywhere."""
-    return torch.stack([torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
+def _write(place: Tensor, array: np.ndarray) -> None:
+    np.copyto(place.numpy(), array)
 
 
 def render(batch: Batch, device: torch.device, strength: float) -> tuple[Tensor, Tensor]:

@@ -126,13 +126,17 @@ def draw_centre(rng: np.random.Generator, lesion_voxels: np.ndarray, brain_voxel
 def cut_array(array: np.ndarray, centre: np.ndarray, size: Shape, fill: float = 0) -> np.ndarray:
     """The box of `size` around `centre`; what lies outside the array is `fill`.
 
-    array   |......[....c....]|      box inside
+    array   |......[....c....]|      box inside -> a view, read only: whoever needs it in order copies it
             |............[...c|....]   -> right part is fill
     """
-    out = np.full(size, fill, array.dtype)
     start = np.asarray(centre) - np.asarray(size) // 2
     low = np.maximum(start, 0)
     high = np.minimum(start + size, array.shape)
+    if (start == low).all() and (start + size == high).all():
+        view = array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        view.flags.writeable = False
+        return view
+    out = np.full(size, fill, array.dtype)
     if (high <= low).any():
         return out
     source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
