@@ -196,7 +196,7 @@ def note_of(configs: Sequence[TrainConfig]) -> str:
     return (
         f"{pairs} pairs and {len(cases) - pairs} single scans in {len(configs)} folds, each scored by a network that did not see its "
         f"patient; one seed ({first.seed}), so nothing is known of chance: do not read small differences. {first.iterations} iterations "
-        f"of {first.pairs_per_batch} + {first.singles_per_batch} patches of {size}, {first.base_filters} base filters: small networks, "
+        f"of {first.pairs_per_batch + first.singles_per_batch} patches of {size}, {first.base_filters} base filters: small networks, "
         f"not those of the paper. F1: lesions (MSSEG). seconds: training, all folds, {first.threads} thread(s)."
     )
 

@@ -35,7 +35,7 @@ from coactseg_cli.network.inputs import stack
 from coactseg_cli.network.losses import coactseg_loss
 from coactseg_cli.network.model import Heads, VNet
 from coactseg_cli.network.ranks import Ranks
-from coactseg_cli.sampling.batches import Batch, Pool, draw_batch, draw_sample, make_pool, places, stream
+from coactseg_cli.sampling.batches import Batch, Pool, draw_batch, make_pool, places, stream
 from coactseg_cli.sampling.lesion_library import Library, harvest
 from coactseg_cli.sampling.patches import Case
 from coactseg_cli.training_options import Preset, recipe
@@ -131,7 +131,7 @@ def made_up_cases(folder: Path | None) -> list[Case]:
 
 
 def rotate_then_crop(images: np.ndarray, label: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The published order: the whole volumes are turned and flipped, then a patch around a random lesion voxel is cut."""
+    """The published order: two images and the label are turned and flipped whole, then a patch around a random lesion voxel is cut."""
     k, axis = int(rng.integers(4)), int(rng.integers(2))
     images = np.flip(np.rot90(images, k, (1, 2)), axis + 1).copy()
     label = np.flip(np.rot90(label, k, (0, 1)), axis).copy()
@@ -160,15 +160,18 @@ def compare_samples(config: TrainConfig) -> None:
         everyday = TrainConfig(prepared=(), out_dir=Path())
         rich = make_pool(cases, harvest(cases, []), everyday)
         whole = made_up_cases(None)[1]
-        images = np.stack([whole.baseline, whole.followup, whole.followup - whole.baseline])
+        images = np.stack([whole.baseline, whole.followup])
         rng = np.random.default_rng(1)
         size = config.patch_size[0]
         published = patches_per_second(lambda _: rotate_then_crop(images, whole.new, size, rng))
-        ours = patches_per_second(lambda i: draw_sample(pool, config, i // 8, i % 8))
-        synthetic = patches_per_second(lambda i: draw_sample(rich, everyday, i // 4, i % 4))
+        torch.set_num_threads(1)
+        keep_large_allocations()  # as train does
+        ours = len(places(config)) * patches_per_second(lambda i: draw_batch(pool, config, i))
+        synthetic = len(places(everyday)) * patches_per_second(lambda i: draw_batch(rich, everyday, i))
+        torch.set_num_threads(config.threads)
         print(f"samples, one thread, volumes of {VOLUME}, patches of {size}^3")
         print(f"  rotate whole volumes, then crop: {published:.1f} a second")
-        print(f"  cut, then turn (ours):           {ours:.1f} a second, {ours / published:.0f} times as many (target 20)")
+        print(f"  cut, then turn, into a batch (ours): {ours:.1f} a second, {ours / published:.0f} times as many (target 20)")
         print(f"  with synthesis, patches of 64^3: {synthetic:.1f} a second (7 in 10 pairs synthetic; rendering is part of the step)")
 
 

@@ -47,7 +47,7 @@ class Batch:
 
     baseline: Tensor  # (B, 1, X, Y, Z) float32
     followup: Tensor
-    brain: Tensor  # (B, X, Y, Z) bool
+    brain: Tensor  # (B, X, Y, Z) bool; for rendering, True everywhere where nothing is rendered
     targets: Targets  # (B, X, Y, Z) int8 each; IGNORE everywhere where a sample lacks the label
     is_pair: Tensor  # (B,) bool
     samples: tuple[Sample, ...]
@@ -139,6 +139,8 @@ def draw_sample(pool: Pool, config: TrainConfig, iteration: int, place: int) -> 
         patch, kind = _draw_pair(pool, config, iteration * config.pairs_per_batch + place, rng)
     else:
         patch, kind = _draw_single(pool, config, rng), "single scan"
+    if config.augment_strength == 0:  # nothing is rendered, so nobody asks where the brain is
+        patch = patch.with_(brain=np.broadcast_to(np.True_, patch.brain.shape))
     patch = augment.orient(patch, augment.draw_orientation(rng))
     first, second = (augment.draw_acquisition(rng, config.augment_strength, patch.spacing_mm) for _ in range(2))
     return Sample(patch, kind, first, second)
@@ -188,7 +190,12 @@ def collate(samples: Sequence[Sample]) -> Batch:
         _write(followup[i], patch.followup) if patch.is_pair else followup[i].copy_(baseline[i])
         _write(brain[i], patch.brain)
         for name, target in targets._asdict().items():
-            if (label := getattr(patch, name)) is not None:
+            label = getattr(patch, name)
+            if label is None:
+                continue
+            if name == "all_followup" and not patch.is_pair and patch.all_baseline is not None:
+                target[i].copy_(targets.all_baseline[i])  # one visit, one label
+            else:
                 _write(target[i], label)
     is_pair = torch.tensor([p.is_pair for p in patches])
     return Batch(baseline[:, None], followup[:, None], brain, targets, is_pair, tuple(samples))
