@@ -210,10 +210,11 @@ class Cohort:
     """Prepared participants."""
 
     visits: dict[str, list[VisitFacts]]
+    profiles: dict[str, list[ScanProfile]]
 
     def check(self, subject: str, visits: Sequence[VisitFacts]) -> tuple[Check, ...]:
         """The checks of a participant, against what the others show."""
-        others = [profile(v) for name, facts in self.visits.items() if name != subject for v in facts]
+        others = [p for name, found in self.profiles.items() if name != subject for p in found]
         return participant_checks(visits, ranges_of(others, RENDERED_SLICE_MM))
 
     def spoiled(self, how: Degradation) -> list[tuple[str, tuple[Check, ...]]]:
@@ -230,7 +231,8 @@ class Cohort:
 
 def read(roots: Sequence[Path]) -> Cohort:
     """Every participant of prepared data sets."""
-    return Cohort({t.subject: [read_facts(v) for v in t.visits] for root in roots for t in read_prepared(root).timelines})
+    visits = {t.subject: [read_facts(v) for v in t.visits] for root in roots for t in read_prepared(root).timelines}
+    return Cohort(visits, {subject: [profile(v) for v in facts] for subject, facts in visits.items()})
 
 
 def main() -> None:
