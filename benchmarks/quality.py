@@ -171,12 +171,12 @@ DIRECTIONS = {"x": (1, 0, 0), "y": (0, 1, 0), "z": (0, 0, 1), "oblique": (1, -1,
 OFF = ("registration-residual", "registration-similarity")
 MOTIONS = (
     *(
-        Degradation(f"moved by {mm} mm, {name}", moved(shift(d, mm)), OFF[:1] if mm < 3 else OFF, compares=True)
+        Degradation(f"moved by {mm} mm, {name}", moved(shift(d, mm)), OFF if mm > 5 else OFF[:1], compares=True)
         for mm in (2, 3, 5, 10)
         for name, d in DIRECTIONS.items()
     ),
     *(
-        Degradation(f"turned by {degrees} degrees, {name}", moved(rotation(d, degrees)), OFF[:1] if degrees < 3 else OFF, compares=True)
+        Degradation(f"turned by {degrees} degrees, {name}", moved(rotation(d, degrees)), OFF if degrees > 5 else OFF[:1], compares=True)
         for degrees in (2, 3, 5, 10)
         for name, d in DIRECTIONS.items()
     ),
@@ -191,7 +191,7 @@ DEGRADATIONS = (
     Degradation("top 25 mm blank", blanked, ("brain-empty",)),
     Degradation("bright fluid", inverted, ("fluid-dark", "seen-intensities")),
     Degradation("bright fluid, follow-up", inverted, ("contrast-change", "fluid-dark"), compares=True),
-    Degradation("mask 20 mm too large", masked(grown), ("brain-volume", "seen-brain-volume", "seen-extent-left-right")),
+    Degradation("mask 20 mm too large", masked(grown), ("brain-volume", "seen-brain-volume")),
     Degradation("mask of one hemisphere", masked(halved), ("seen-brain-volume", "seen-extent-left-right")),
     Degradation("mask of one hemisphere, follow-up", masked(halved), ("brain-change", "brain-overlap"), compares=True),
     Degradation("mask with a hole", masked(pierced), ("brain-holes",)),

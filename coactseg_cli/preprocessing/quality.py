@@ -26,7 +26,7 @@ class Check:
     def message(self) -> str:
         """A line for a log or a page: name, value, limits, reason."""
         units = f" {self.units}" if self.units else ""
-        bounds = [f"at least {self.low:g}"] * (self.low is not None) + [f"at most {self.high:g}"] * (self.high is not None)
+        bounds = [f"{words} {limit:g}" for words, limit in (("at least", self.low), ("at most", self.high)) if limit is not None]
         return f"{self.name}: {self.value:.3g}{units} (usual: {' and '.join(bounds) or 'anything'}). {self.reason}"
 
 
