@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from bids_app.errors import InvalidDataset
@@ -14,7 +15,9 @@ DAY_COLUMNS = ("days", "days_since_baseline", "delta_days")  # days since the fi
 SECONDS_PER_DAY = 86400.0
 
 
-def days_since_first(sessions: Sequence[str | None], times: Sequence[datetime | None], raw: Path | None, subject: str) -> list[float | None]:
+def days_since_first(
+    sessions: Sequence[str | None], times: Sequence[datetime | None], raw: Path | None, subject: str
+) -> list[float | None]:
     """Days from the first visit to each; None where unknown.
 
     Every visit has an acquisition time, or else a number in one of DAY_COLUMNS of raw/sub-XX/sub-XX_sessions.tsv that increases from
@@ -32,7 +35,7 @@ def days_since_first(sessions: Sequence[str | None], times: Sequence[datetime | 
     if len(known) == len(times) and known:
         return [(time - known[0]).total_seconds() / SECONDS_PER_DAY for time in known]
     days = _column(sessions, raw, subject)
-    if any(math.isnan(day) for day in days) or any(b <= a for a, b in zip(days, days[1:], strict=False)):
+    if any(math.isnan(day) for day in days) or any(b <= a for a, b in pairwise(days)):
         return [0.0, *[None] * (len(sessions) - 1)] if sessions else []
     return [day - days[0] for day in days]
 

@@ -110,7 +110,9 @@ def write_history(
 ) -> list[Path]:
     """Write ids and tables. Returns: the files."""
     made = {"TrackingRules": asdict(history.rules), "CoactSegVersion": __version__}
-    outputs = [path for visit, labels in zip(visits, history.labels, strict=True) for path in _write_visit(tree, prepared, visit, labels, made)]
+    outputs = [
+        path for visit, labels in zip(visits, history.labels, strict=True) for path in _write_visit(tree, prepared, visit, labels, made)
+    ]
     outputs += _write_participant(tree, prepared, visits, history, lesion_rows(history, facts, locations), made)
     path = tree.subject_path(prepared.subject, f"sub-{prepared.subject}_desc-{DESC}_timeline.tsv")
     write_table(path, timeline_rows(history, facts), TIMELINE_COLUMNS, description=f"Every lesion at every visit. {GRID_NOTE}")

@@ -20,6 +20,8 @@ import numpy as np
 
 from bids_app.cases import Pair, PreparedTimeline, desc_of, pairs_of
 from bids_app.derivatives import Derivatives
+from bids_app.files import write_json
+from bids_app.tables import columns_json, write_table
 from coactseg_cli import __version__
 from coactseg_cli.config import AllLesionFrom, Inference, SegmentConfig
 from coactseg_cli.errors import InvalidConfig
@@ -28,7 +30,10 @@ from coactseg_cli.network import checkpoint
 from coactseg_cli.network.checkpoint import Model
 from coactseg_cli.network.inference import Engine, Head, make_engine
 from coactseg_cli.network.zoo import find_model
-from coactseg_cli.reading import SubjectResult, read
+from coactseg_cli.preprocessing import quality
+from coactseg_cli.quality_files import check_participant
+from coactseg_cli.reading import Context, SubjectResult, read
+from coactseg_cli.volumes import load
 
 SINGLE = "single scan (x, x, 0), follow-up head"
 
@@ -63,7 +68,39 @@ def segment(
     probabilities = infer(visits, pairs, engine)
     log(f"network: {len(visits)} all-lesion, {len(pairs)} new-lesion and {len(pairs)} resolved-lesion maps")
     maps = describe(visits, probabilities, config, model, describe_choices(config, model, engine))
-    return read(prepared, visits, maps, config, tree, model.research_line)
+    flags = quality.rows(check_participant(prepared, model.info.seen))
+    _check_itself(prepared.subject, visits, probabilities, engine, model, tree, log)
+    return read(prepared, visits, maps, config, tree, Context(model.research_line, flags))
+
+
+def _check_itself(
+    subject: str,
+    visits: tuple[Grids, ...],
+    probabilities: Probabilities,
+    engine: Engine,
+    model: Model,
+    tree: Derivatives,
+    log: Callable[[str], None],
+) -> None:
+    """--self-check: sub-XX_desc-selfcheck_table.tsv; without it, a table of an earlier run goes, which was about other maps."""
+    config = engine.config
+    path = tree.subject_path(subject, f"sub-{subject}_desc-selfcheck_table.tsv")
+    if not config.self_check:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        return
+    from coactseg_cli import self_check
+
+    checked = [
+        self_check.CheckedVisit(v.scan.session, v.image, v.brain, load(v.scan.native), v.native_brain.data, v.individual_from_orig)
+        for v in visits
+    ]
+    known = self_check.KnownMaps(probabilities.all, probabilities.null, probabilities.new, probabilities.resolved)
+    thresholds = self_check.Thresholds(*_thresholds(config, model), config.min_lesion_mm3)
+    found = self_check.self_check(checked, engine, thresholds, pairs=tuple(probabilities.new), known=known)
+    log(f"self-check: {found.reading()}")
+    write_table(path, found.table(), self_check.COLUMNS, description=found.reading(), dictionary=False)
+    write_json(path.with_suffix(".json"), {"Description": found.reading(), **found.settings(), **columns_json(self_check.COLUMNS)})
 
 
 def infer(visits: tuple[Grids, ...], pairs: tuple[Pair, ...], engine: Engine) -> Probabilities:
@@ -106,15 +143,20 @@ def describe_choices(config: SegmentConfig, model: Model, engine: Engine) -> dic
     }
 
 
+def _thresholds(config: SegmentConfig, model: Model) -> tuple[float, float]:
+    """Of all lesions and of new ones: the user's, else the model's own."""
+    return config.threshold_all or model.info.threshold_all, config.threshold_new or model.info.threshold_new
+
+
 def describe(
     visits: tuple[Grids, ...], probabilities: Probabilities, config: SegmentConfig, model: Model, choices: Mapping[str, Any]
 ) -> ParticipantMaps:
     """The maps with their thresholds and with what each was made from."""
+    every, new = _thresholds(config, model)
 
     def lesions(desc: str, probability: np.ndarray, pass_: str, **facts: str | None) -> LesionMap:
-        own = model.info.threshold_all if desc == ALL else model.info.threshold_new
-        given = config.threshold_all if desc == ALL else config.threshold_new
-        return LesionMap(desc, probability, given or own, {**choices, "ModelThreshold": own, "Pass": pass_, **facts})
+        threshold, own = (every, model.info.threshold_all) if desc == ALL else (new, model.info.threshold_new)
+        return LesionMap(desc, probability, threshold, {**choices, "ModelThreshold": own, "Pass": pass_, **facts})
 
     def of_pair(kind: str, pair: Pair, probability: np.ndarray, pass_: str) -> LesionMap:
         baseline, followup = visits[pair.baseline].scan.session, visits[pair.followup].scan.session
