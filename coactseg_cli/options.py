@@ -270,6 +270,16 @@ ReportsOnly = Annotated[
 StopOnFirstCrash = Annotated[
     bool, typer.Option("--stop-on-first-crash", help="Start no further participant after one failed.", rich_help_panel=RUN)
 ]
+Merge = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--merge",
+        metavar="OUT...",
+        help="With the level 'group': further output folders of the same cohort. They are only read; the tables go to OUT.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
 Notrack = Annotated[
     bool, typer.Option("--notrack", help="Accepted for scripts of other BIDS Apps: nothing is ever sent.", rich_help_panel=RUN)
 ]

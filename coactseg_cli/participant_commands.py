@@ -139,14 +139,19 @@ def segment(
     _notrack: o.Notrack = False,
     _output_layout: o.OutputLayout = o.Layout.BIDS,
     verbose: o.Verbose = 0,
+    merge: o.Merge = None,
 ) -> None:
     """Segment participants, or gather their tables."""
     _check_level(level, "participant", "group")
     if level == "group":
         from coactseg_cli.group import group
 
-        print(group(out_dir))
-        raise typer.Exit
+        result = group(out_dir, tuple(Path(folder) for folder in merge or ()), bids_dir)
+        print(result.text)
+        raise typer.Exit(result.exit_code)
+    if merge:
+        msg = "--merge goes with the level 'group'"
+        raise InvalidConfig(msg)
     from coactseg_cli.runner import Plan, run_participants
 
     total, each = values.cpus(nprocs, omp_nthreads)
