@@ -53,6 +53,7 @@ class LinkedTable:
     block: ClassVar[str] = "linked"
     table: Table
     links: tuple[str, ...]  # per row, the URL that its first cell leads to; '': nowhere
+    prose: bool = False  # the last column holds sentences, which are wrapped
 
 
 @dataclass(frozen=True, slots=True)

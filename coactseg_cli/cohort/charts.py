@@ -16,6 +16,7 @@ from bids_app.tables import number
 from coactseg_cli.cohort.columns import Cells, RowType
 from coactseg_cli.cohort.gathering import Cohort
 from coactseg_cli.cohort.statistics import QUANTITIES, Quantity, rows_of
+from coactseg_cli.cohort.words import folder
 
 BOX_CAPTION = "Box: 25th to 75th percentile; line: median; whiskers: the furthest value within 1.5 box lengths; a point per visit or pair."
 MOST_GROUPS = 6  # rows of a plot: visits from here on share one
@@ -53,7 +54,7 @@ def _distributions(cohort: Cohort, summary: Sequence[Cells]) -> Iterator[_Chart]
         if quantity.name in found:
             yield _boxes(cohort, quantity, found[quantity.name], "by_visit", _visit)
             if len(cohort.outputs) > 1 and quantity.name in {"lesion_load_percent", "new_lesions"}:
-                yield _boxes(cohort, quantity, found[quantity.name], "by_output", lambda row: row["output"])
+                yield _boxes(cohort, quantity, found[quantity.name], "by_output", lambda row: folder(row["output"]))
 
 
 def _boxes(cohort: Cohort, quantity: Quantity, summed: Cells, suffix: str, group_of: Callable[[Cells], str]) -> _Chart:
@@ -61,12 +62,11 @@ def _boxes(cohort: Cohort, quantity: Quantity, summed: Cells, suffix: str, group
     for row in rows_of(cohort, quantity):
         groups.setdefault(group_of(row), []).append(number(row[quantity.name]))
     kept = [Group(name, values) for name, values in sorted(groups.items())]
-    label = f"{quantity.title} ({quantity.unit})" if quantity.unit else quantity.title
-    median, q25, q75 = (format_cell(number(summed[name]), quantity.digits) for name in ("median", "q25", "q75"))
+    median, q25, q75 = (format_cell(number(summed[name]), quantity.statistic_digits) for name in ("median", "q25", "q75"))
     what = "visits" if quantity.row_type is RowType.VISIT else "pairs"
-    alt = f"Box plot of {label}. All {summed['n']} {what}: median {median}, middle half {q25} to {q75}."
+    alt = f"Box plot of {quantity.label}. All {summed['n']} {what}: median {median}, middle half {q25} to {q75}."
     title = f"{quantity.title}, {suffix.replace('_', ' ').replace('output', 'output folder')}"
-    return _Chart(f"{quantity.name}_{suffix}", title, boxes(kept, label, may_log=quantity.skewed), alt)
+    return _Chart(f"{quantity.name}_{suffix}", title, boxes(kept, quantity.label, may_log=quantity.skewed), alt)
 
 
 def _visit(row: Cells) -> str:

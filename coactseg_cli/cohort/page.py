@@ -75,7 +75,7 @@ def _output(cohort: Cohort) -> tuple[Heading, ...]:
 
 
 def _where(cohort: Cohort, row: Cells) -> tuple[Cell, ...]:
-    return (row["output"],) if len(cohort.outputs) > 1 else ()
+    return (words.folder(row["output"]),) if len(cohort.outputs) > 1 else ()
 
 
 def _numbers(row: Cells | None, columns: Sequence[tuple[str, str, str, int]]) -> tuple[Cell, ...]:
@@ -124,7 +124,7 @@ def _not_done(cohort: Cohort) -> tuple[Block, ...]:
         return (Words(f"Every participant{known} is done."),)
     headings = (_word("Participant"), *_output(cohort), _word("Status"), _word("Reason"))
     cells = tuple((row["participant_id"], *_where(cohort, row), words.STATUS_WORDS[row["status"]], row["reason"]) for row in rows)
-    return (LinkedTable(Table("Participants without results", headings, cells), _links(rows)),)
+    return (LinkedTable(Table("Participants without results", headings, cells), _links(rows), prose=True),)
 
 
 # ---- distributions, outliers, flags
@@ -147,9 +147,8 @@ def _distributions(cohort: Cohort, summary: Sequence[Cells]) -> tuple[Block, ...
 
 def _summed(row: Cells) -> tuple[Cell, ...]:
     quantity = _DIGITS[row["quantity"]]
-    label = f"{quantity.title} ({quantity.unit})" if quantity.unit else quantity.title
-    digits = quantity.digits or (1 if quantity.unit == "" else 0)
-    return (label, int(row["n"]), int(row["n_undefined"]), *(_rounded(row[name], digits) for name in SPREAD))
+    numbers = (_rounded(row[name], quantity.statistic_digits) for name in SPREAD)
+    return (quantity.label, int(row["n"]), int(row["n_undefined"]), *numbers)
 
 
 def _rounded(text: str, digits: int) -> str:
@@ -163,11 +162,10 @@ def _outliers(cohort: Cohort, found: Sequence[Outlier]) -> tuple[Block, ...]:
         return (Words("No value lies far outside."), rule)
     rows: list[tuple[Cell, ...]] = []
     for one in found:
-        cells, digits = one.cells(), one.quantity.digits
-        label = f"{one.quantity.title} ({one.quantity.unit})" if one.quantity.unit else one.quantity.title
-        numbers = tuple(_rounded(cells[name], max(digits, 1) if name != "value" else digits) for name in ("value", "low", "high"))
+        cells, digits = one.cells(), one.quantity.statistic_digits
+        numbers = (_rounded(cells["value"], one.quantity.digits), *(_rounded(cells[name], digits) for name in ("low", "high")))
         places = (cells["session_id"], cells["baseline_session_id"])
-        rows.append((cells["participant_id"], *_where(cohort, one.row), *places, label, *numbers))
+        rows.append((cells["participant_id"], *_where(cohort, one.row), *places, one.quantity.label, *numbers))
     headings = (
         *(_word("Participant"), *_output(cohort), _word("Session"), _word("Against"), _word("Quantity")),
         *(Heading(title, words=False) for title in ("Value", "Low limit", "High limit")),
@@ -193,7 +191,7 @@ def _flags(cohort: Cohort) -> tuple[Block, ...]:
     )
     links = _links([pages[flag["participant_id"], flag["output"]] for flag in cohort.flags])
     overview_table = TableBlock(Table(f"Flags raised in {len(looked)} visits that were checked", titles, overview))
-    return (overview_table, LinkedTable(Table("Each flag", headings, rows), links))
+    return (overview_table, LinkedTable(Table("Each flag", headings, rows), links, prose=True))
 
 
 def _flag(cohort: Cohort, flag: Cells) -> tuple[Cell, ...]:

@@ -34,6 +34,16 @@ class Quantity:
     skewed: bool  # never negative, a long tail to the right
     least: float  # what is nearer to the median than this is no outlier, however narrow the distribution
 
+    @property
+    def label(self) -> str:
+        """Title and unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def statistic_digits(self) -> int:
+        """Behind the point, of a mean, a percentile or a limit: a count's are no whole numbers."""
+        return self.digits or (0 if self.unit else 1)
+
 
 QUANTITIES = (
     Quantity("all_lesions", RowType.VISIT, "Lesions", "", 0, skewed=True, least=10),
@@ -47,9 +57,9 @@ QUANTITIES = (
     Quantity("resolved_lesions", RowType.PAIR, "Resolved lesions", "", 0, skewed=True, least=3),
     Quantity("enlarging_lesions", RowType.PAIR, "Enlarging lesions", "", 0, skewed=True, least=3),
     Quantity("shrinking_lesions", RowType.PAIR, "Shrinking lesions", "", 0, skewed=True, least=3),
-    Quantity("volume_change_mm3", RowType.PAIR, "Change of lesion volume", "mm³", 0, skewed=False, least=500),
-    Quantity("volume_change_mm3_per_year", RowType.PAIR, "Change of lesion volume per year", "mm³ per year", 0, skewed=False, least=500),
-    Quantity("brain_mask_change_percent", RowType.PAIR, "Change of the brain mask", "%", 1, skewed=False, least=3),
+    Quantity("volume_change_mm3", RowType.PAIR, "Volume change", "mm³", 0, skewed=False, least=500),
+    Quantity("volume_change_mm3_per_year", RowType.PAIR, "Volume change per year", "mm³/year", 0, skewed=False, least=500),
+    Quantity("brain_mask_change_percent", RowType.PAIR, "Brain mask change", "%", 1, skewed=False, least=3),
 )
 
 

@@ -67,6 +67,11 @@ def lead(cohort: Cohort) -> str:
     return f"Multiple sclerosis lesions on FLAIR MRI: {_n(participants(cohort.rows), 'participant')}{folders}."
 
 
+def folder(output: str) -> str:
+    """An output folder as the page names it."""
+    return "here" if output == "." else output
+
+
 def participants(rows: Iterable[Cells]) -> int:
     """How many participants the rows are about."""
     return len({row["participant_id"] for row in rows})
@@ -127,7 +132,7 @@ def _shown(name: str, value: str) -> str:
 def _places(cohort: Cohort) -> list[str]:
     found = []
     if cohort.without_raw:
-        names = ", ".join(cohort.without_raw)
+        names = ", ".join(folder(output) for output in cohort.without_raw)
         found.append(f"The raw data set of {names} cannot be reached from here, so that participants whom no run has begun are not listed.")
     several = [name for name, n in _outputs_of(cohort.visits).items() if n > 1]
     if several:
@@ -163,7 +168,7 @@ def versions(cohort: Cohort) -> tuple[tuple[str, str], ...]:
         values = made_with(cohort, name)
         said = values[0][0] if len(values) == 1 else "; ".join(f"{value} ({_n(n, 'participant')})" for value, n in values)
         rows.append((NAMES[name], said or NA))
-    return (*rows, ("Output folders", ", ".join(cohort.outputs)))
+    return (*rows, ("Output folders", ", ".join(folder(output) for output in cohort.outputs)))
 
 
 def definitions(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
