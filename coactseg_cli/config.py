@@ -151,19 +151,16 @@ class SegmentConfig:
         if self.min_lesion_mm3 < 0:
             msg = f"--min-lesion-mm3 must not be negative; got {self.min_lesion_mm3}"
             raise InvalidConfig(msg)
-        for name, value, high in (
-            ("noise-mm3", self.noise_mm3, None),
-            ("noise-share", self.noise_share, 2),
-            ("min-overlap", self.min_overlap, 1),
-        ):
-            if value is not None and not 0 <= value <= (high or value):
-                msg = f"--{name} must lie between 0 and {high}; got {value}" if high else f"--{name} must not be negative; got {value}"
+        limits = {"--noise-mm3": (self.noise_mm3, 1e9), "--noise-share": (self.noise_share, 2), "--min-overlap": (self.min_overlap, 1)}
+        for name, (value, high) in limits.items():
+            if value is not None and not 0 <= value <= high:
+                msg = f"{name} must lie between 0 and {high:g}; got {value}"
                 raise InvalidConfig(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """How the participants are worked through; only `from_probabilities` and `from_masks` change what is found, and only by reading anew."""
+    """How the participants are worked through; never changes a map (`from_masks` brings masks that somebody else changed)."""
 
     nprocs: int = 1  # CPUs in total
     omp_threads: int = 1  # CPUs per participant
@@ -176,6 +173,11 @@ class RunConfig:
     from_probabilities: bool = False  # apply thresholds, sizes and rules anew to the maps of OUT, without the network
     from_masks: Path | None = None  # folder of hand-corrected masks, named as in OUT: redo tables, tracking and pages from them
     verbose: int = 0
+
+    @property
+    def rereads(self) -> bool:
+        """Whether an output is read again instead of running the network."""
+        return self.from_probabilities or self.from_masks is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ What is decided about lesions is decided in coactseg_cli.lesions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,13 @@ class EarlierIds:
 
 def rules_of(config: SegmentConfig) -> Rules:
     """The rules with what the user chose."""
-    given = {"noise_mm3": config.noise_mm3, "noise_share": config.noise_share, "min_overlap": config.min_overlap}
-    return Rules(**{name: value for name, value in given.items() if value is not None})
+    rules = Rules()
+    return replace(
+        rules,
+        noise_mm3=rules.noise_mm3 if config.noise_mm3 is None else config.noise_mm3,
+        noise_share=rules.noise_share if config.noise_share is None else config.noise_share,
+        min_overlap=rules.min_overlap if config.min_overlap is None else config.min_overlap,
+    )
 
 
 def earlier_ids(places: Sequence[Derivatives], subject: str, visits: Sequence[Grids]) -> EarlierIds:
@@ -110,9 +115,9 @@ def write_history(
 ) -> list[Path]:
     """Write ids and tables. Returns: the files."""
     made = {"TrackingRules": asdict(history.rules), "CoactSegVersion": __version__}
-    outputs = [
-        path for visit, labels in zip(visits, history.labels, strict=True) for path in _write_visit(tree, prepared, visit, labels, made)
-    ]
+    outputs = []
+    for visit, labels in zip(visits, history.labels, strict=True):
+        outputs += _write_visit(tree, prepared, visit, labels, made)
     outputs += _write_participant(tree, prepared, visits, history, lesion_rows(history, facts, locations), made)
     path = tree.subject_path(prepared.subject, f"sub-{prepared.subject}_desc-{DESC}_timeline.tsv")
     write_table(path, timeline_rows(history, facts), TIMELINE_COLUMNS, description=f"Every lesion at every visit. {GRID_NOTE}")

@@ -45,7 +45,7 @@ class LesionMap:
 
     desc: str  # all, new, newFrom01, resolved, resolvedFrom01, nullpair
     probability: np.ndarray | None  # (X, Y, Z) float32 on the reference grid; None where there is only a mask
-    threshold: float  # from which a voxel is lesion
+    threshold: float | None  # from which a voxel is lesion; None: not known, of masks that are taken as they are
     facts: Mapping[str, Any]  # what decided it, for the sidecar
     stored: Path | None = None  # where the probability was read; None: the network just gave it
     given: Mapping[str, Volume] = field(default_factory=dict)  # space ('individual', 'orig') to a mask that is taken as it is

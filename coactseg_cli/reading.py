@@ -108,7 +108,7 @@ def _null_masks(visits: Sequence[Grids], maps: ParticipantMaps, config: SegmentC
     """What the network calls new where a visit is compared with itself, on the common grid."""
     masks: list[np.ndarray | None] = []
     for visit, found in zip(visits, maps.null, strict=True):
-        if found is None or found.probability is None:
+        if found is None or found.probability is None or found.threshold is None:
             masks.append(None)
         else:
             masks.append(binarise(visit.image.like(found.probability), visit.brain, found.threshold, config.min_lesion_mm3).data)

@@ -120,6 +120,7 @@ def masks_of(place: Place, found: LesionMap, individual: Volume | None, native: 
         return given
     assert individual is not None
     assert native is not None
+    assert found.threshold is not None
     inside = place.inside or visit
     return {
         "individual": binarise(individual, inside.brain, found.threshold, min_mm3),
@@ -169,7 +170,8 @@ def _sources(place: Place) -> list[str]:
 
 def _reading(place: Place, found: LesionMap, min_lesion_mm3: float) -> dict[str, Any]:
     """What made the mask of a map."""
-    facts = {"Threshold": found.threshold, **found.facts, "MinLesionVolume": min_lesion_mm3}
+    limit = {} if found.threshold is None else {"Threshold": found.threshold}
+    facts = {**limit, **found.facts, "MinLesionVolume": min_lesion_mm3}
     if not found.given_from:
         return facts
     return facts | {"HandCorrected": True, "HandCorrectedFrom": [place.tree.uri(path) for path in found.given_from]}
