@@ -15,11 +15,13 @@ COLUMNS, ROWS = 4, 2
 SCALE_HEIGHT = 46  # pixels of the strip that explains the colours
 STOPS = (  # from -1 to 1: black in the middle, so that what did not change stays dark
     (-1.0, (214, 242, 255)),
-    (-0.6, (74, 163, 240)),
-    (-0.25, (22, 74, 150)),
+    (-0.75, (92, 176, 250)),
+    (-0.4, (20, 74, 150)),
+    (-0.15, (4, 14, 30)),
     (0.0, (0, 0, 0)),
-    (0.25, (140, 44, 16)),
-    (0.6, (246, 140, 50)),
+    (0.15, (30, 9, 3)),
+    (0.4, (150, 46, 14)),
+    (0.75, (250, 150, 56)),
     (1.0, (255, 240, 196)),
 )
 
@@ -61,7 +63,8 @@ def difference(
     views = [View(Plane.AXIAL, z) for z in chosen]
     sheet = draw_sheet(scene, [views[i : i + COLUMNS] for i in range(0, len(views), COLUMNS)])
     legend = tuple(("#{:02x}{:02x}{:02x}".format(*o.colour), o.label) for o in overlays)
-    alt = f"Follow-up minus baseline on {len(views)} axial slices: orange is brighter at the follow-up, blue is darker; patient's right on the left"
+    meaning = "orange is brighter at the follow-up, blue is darker"
+    alt = f"Follow-up minus baseline on {len(views)} axial slices: {meaning}; patient's right on the left"
     return encode_image(join_column([sheet, scale_bar(sheet.width, limit)]), alt, legend=legend)
 
 

@@ -34,9 +34,9 @@ class Look:
 FATES = (  # in the order in which a reader wants them
     Look("new", "#d7263d", "+", "absent at the visit before"),
     Look("enlarging", "#f4a259", "▲", "larger by more than measurement noise"),
-    Look("resolved", "#2a9d5c", "×", "present at the visit before, gone here"),
+    Look("resolved", "#2a9d5c", "\N{MULTIPLICATION SIGN}", "present at the visit before, gone here"),
     Look("shrinking", "#3d9be9", "▼", "smaller by more than measurement noise"),
-    Look("merged", "#8e5bd0", "∪", "grown together with another lesion, whose number it has now"),
+    Look("merged", "#8e5bd0", "\N{UNION}", "grown together with another lesion, whose number it has now"),
     Look("split", "#c95fa8", "÷", "parted from a lesion of the visit before"),
     Look("stable", "#9aa5b1", "=", "no change beyond measurement noise"),
     Look("baseline", "#9aa5b1", "·", "seen at the first visit, compared with nothing yet"),

@@ -54,7 +54,8 @@ def new_lesions(mask: np.ndarray) -> Overlay:
 
 def of_fate(mask: np.ndarray, fate: str) -> Overlay:
     """Contour lesions of one fate: what came or grew with a full line, what went or shrank with a dotted one, change thicker."""
-    return Overlay(mask, look_of(fate).rgb, f"{fate} lesions", 1 if fate in UNCHANGED else 2, dotted=fate in DOTTED)
+    width = 1 if fate in UNCHANGED else 3 if fate in DOTTED else 2
+    return Overlay(mask, look_of(fate).rgb, f"{fate} lesions", width, dotted=fate in DOTTED)
 
 
 def by_fate(lesions: LesionMap) -> tuple[Overlay, ...]:

@@ -62,7 +62,8 @@ class _Field:
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Values at (n, 3) points, mm from the scene's centre; 0 outside."""
         places = ((points_mm + self.centre_mm) / self.spacing_mm).T
-        return ndimage.map_coordinates(self.values, places, order=1, mode="constant", prefilter=False)
+        values: np.ndarray = ndimage.map_coordinates(self.values, places, order=1, mode="constant", prefilter=False)
+        return values
 
     def normals(self, points_mm: np.ndarray) -> np.ndarray:
         """Unit vectors out of the body at (n, 3) points."""
@@ -72,7 +73,8 @@ class _Field:
             step[axis] = float(self.spacing_mm[axis])
             slope[:, axis] = (self.at(points_mm - step) - self.at(points_mm + step)) / (2.0 * step[axis])
         length = np.linalg.norm(slope, axis=1, keepdims=True)
-        return slope / np.maximum(length, 1e-9)
+        unit: np.ndarray = slope / np.maximum(length, 1e-9)
+        return unit
 
 
 def head_view(image: np.ndarray, brain: np.ndarray, lesions: LesionMap, spacing_mm: Triple, width: int = WIDTH) -> Picture:
@@ -227,7 +229,8 @@ def _tissue(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
 
 def _smooth(mask: np.ndarray, spacing_mm: np.ndarray, sigma_mm: float) -> np.ndarray:
-    return ndimage.gaussian_filter(mask.astype(np.float32), sigma_mm / spacing_mm, mode="constant", truncate=3.0)
+    soft: np.ndarray = ndimage.gaussian_filter(mask.astype(np.float32), sigma_mm / spacing_mm, mode="constant", truncate=3.0)
+    return soft
 
 
 def _place(rows: np.ndarray, columns: np.ndarray, edge: int, scale: float) -> np.ndarray:
@@ -237,17 +240,20 @@ def _place(rows: np.ndarray, columns: np.ndarray, edge: int, scale: float) -> np
 
 def _lit(normals: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """Light from the upper left, before the picture. Returns: (n,), 0 to 1."""
-    return np.clip(normals @ _light(axes), 0.0, 1.0)
+    light: np.ndarray = np.clip(normals @ _light(axes), 0.0, 1.0)
+    return light
 
 
 def _light(axes: np.ndarray) -> np.ndarray:
-    direction: np.ndarray = np.array([-0.45, 0.6, 0.66]) @ axes
-    return direction / np.linalg.norm(direction)
+    direction = np.array([-0.45, 0.6, 0.66]) @ axes
+    unit: np.ndarray = direction / np.linalg.norm(direction)
+    return unit
 
 
 def _half_way(axes: np.ndarray) -> np.ndarray:
-    half: np.ndarray = _light(axes) + axes[2]
-    return half / np.linalg.norm(half)
+    half = _light(axes) + axes[2]
+    unit: np.ndarray = half / np.linalg.norm(half)
+    return unit
 
 
 def _draw_compass(tile: Image.Image, axes: np.ndarray) -> None:

@@ -91,6 +91,7 @@ class PairSection:
     n_resolved: int | None = None  # None: not looked for
     volume_resolved_mm3: float | None = None
     fates: tuple[tuple[str, int], ...] = ()  # tracked lesions by fate, in the reader's order; empty: not tracked
+    n_new_supported: int | None = None  # of the tracked new lesions, those that the new-lesion map shows too; None: not known
     lesions: Picture | None = None  # figures.mosaic of the follow-up with what became of the lesions
     difference: Picture | None = None  # differences.difference
     flicker: Flicker | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -96,7 +97,7 @@ def _places(points: Sequence[Point]) -> tuple[Callable[[int], float], str]:
         return even.__getitem__, "Visits are drawn evenly spaced; days between them are not known." if len(points) > 1 else ""
     span = max(days) - min(days)
     placed = [LEFT + BAR / 2 + 6 + (inner - BAR - 12) * (d - min(days)) / span for d in days]
-    if min(b - a for a, b in zip(placed, placed[1:], strict=False)) < min(gap, BAR) * 0.75:
+    if min(b - a for a, b in pairwise(placed)) < min(gap, BAR) * 0.75:
         return even.__getitem__, "Visits are drawn evenly spaced; the days are below them."
     return placed.__getitem__, "Visits stand where they lie in time, in days since the first."
 
@@ -126,7 +127,12 @@ def _bar(middle: float, width: float, point: Point, y: Callable[[float], float])
         low, high = (down - n, down) if look.word in GONE else (up, up + n)
         up, down = (up, low) if look.word in GONE else (high, down)
         box = Markup('<rect x="{}" y="{}" width="{}" height="{}" fill="{}"><title>{}</title></rect>').format(
-            f"{middle - width / 2:.1f}", f"{y(high):.1f}", f"{width:.1f}", f"{y(low) - y(high):.1f}", look.colour, f"{point.name}: {n} {look.word}"
+            f"{middle - width / 2:.1f}",
+            f"{y(high):.1f}",
+            f"{width:.1f}",
+            f"{y(low) - y(high):.1f}",
+            look.colour,
+            f"{point.name}: {n} {look.word}",
         )
         parts.append(box)
         if y(low) - y(high) >= ROOM_FOR_NUMBER:
@@ -161,7 +167,9 @@ def _chart(
     """Put the visits' names below, and title and description in front."""
     labels = [_text(x(i), HEIGHT - BOTTOM + 17, p.name, "visit") for i, p in enumerate(points)]
     labels += [_text(x(i), HEIGHT - BOTTOM + 32, f"day {p.days:.0f}", "day") for i, p in enumerate(points) if p.days is not None]
-    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{n}-t {n}-d">').format(WIDTH, HEIGHT, n=f"chart-{name}")
+    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{n}-t {n}-d">').format(
+        WIDTH, HEIGHT, n=f"chart-{name}"
+    )
     words = Markup('<title id="{n}-t">{}</title><desc id="{n}-d">{}</desc>').format(title, description, n=f"chart-{name}")
     svg = head + words + Markup("").join([*parts, *labels]) + Markup("</svg>")
     return Chart(name, title, description, svg, legend, caption)

@@ -36,23 +36,30 @@ class Comparison:
     @property
     def before(self) -> np.ndarray:
         """Every lesion of the baseline, bool."""
-        resolved = self.change.resolved
-        return self.baseline.lesions.mask if resolved is None else self.baseline.lesions.mask | resolved.mask
+        mask, resolved = self.baseline.lesions.mask, self.change.resolved
+        both: np.ndarray = mask if resolved is None else mask | resolved.mask
+        return both
 
     @property
     def after(self) -> np.ndarray:
         """Every lesion of the follow-up, bool."""
-        return self.followup.lesions.mask | self.change.new.mask
+        both: np.ndarray = self.followup.lesions.mask | self.change.new.mask
+        return both
+
+    @property
+    def shown(self) -> tuple[np.ndarray, np.ndarray]:
+        """Both images with black around the brain; normalised, its surroundings would be grey."""
+        a, b = (np.where(v.brain, v.image.data, self.window[0]) for v in (self.baseline, self.followup))
+        return a, b
 
     @property
     def brain(self) -> np.ndarray:
         """Brain of either visit, bool."""
-        return self.baseline.brain | self.followup.brain
+        both: np.ndarray = self.baseline.brain | self.followup.brain
+        return both
 
 
-def compare(
-    visits: Sequence[Visit], change: Change, lesions: LesionMap | None, tables: Tables, window: tuple[float, float]
-) -> Comparison:
+def compare(visits: Sequence[Visit], change: Change, lesions: LesionMap | None, tables: Tables, window: tuple[float, float]) -> Comparison:
     """Put together what a section needs.
 
     Args:
@@ -78,7 +85,9 @@ def pair_section(one: Comparison, tables: Tables, crops: tuple[CropGroup, ...], 
     counts = tables.counts(one.followup.session_id) if one.lesions is not None else {}
     counts.pop("baseline", None)
     image, spacing = one.followup.image.data, one.followup.image.spacing_mm
-    mosaic = figures.mosaic(image, spacing, one.window, _overlays(one), brain=one.brain, origin_mm=one.followup.origin_mm, guide=_guide(one))
+    mosaic = figures.mosaic(
+        image, spacing, one.window, _overlays(one), brain=one.brain, origin_mm=one.followup.origin_mm, guide=_guide(one)
+    )
     return PairSection(
         baseline=one.baseline.name,
         followup=one.followup.name,
@@ -87,12 +96,21 @@ def pair_section(one: Comparison, tables: Tables, crops: tuple[CropGroup, ...], 
         n_resolved=None if resolved is None else len(resolved.rows),
         volume_resolved_mm3=None if resolved is None else resolved.volume_mm3,
         fates=tuple(counts.items()) if any(counts.values()) else (),
+        n_new_supported=_supported(one, tables),
         lesions=noted(mosaic),
         difference=_difference(one, zscored=zscored),
-        flicker=figures.flicker(one.baseline.image.data, image, spacing, one.window, brain=one.brain),
+        flicker=figures.flicker(*one.shown, spacing, one.window, brain=one.brain),
         crops=crops,
         table=lesions_of_map(new.rows, f"New lesions, {one.followup.name} since {one.baseline.name}"),
     )
+
+
+def _supported(one: Comparison, tables: Tables) -> int | None:
+    """How many of the followed lesions that are new lie in the new-lesion map too; None where that is not known."""
+    if one.lesions is None:
+        return None
+    shares = [value(r, "overlap_with_new") for r in tables.at(one.followup.session_id, "new")]
+    return sum(share > 0 for share in shares) if np.isfinite(shares).all() else None
 
 
 def _overlays(one: Comparison) -> tuple[Overlay, ...]:
@@ -135,9 +153,10 @@ def crops_of(one: Comparison, tables: Tables, taken: set[str]) -> tuple[CropGrou
         group = _crops_of_map(one)
         return (group,) if group.crops else ()
     groups = []
+    shown = one.shown
     for fate in ("new", "enlarging", "resolved"):
         rows = sorted(tables.at(one.followup.session_id, fate), key=lambda r: _order(r, one, tables))
-        made = [_crop(one, row, tables) for row in rows[: MAX_NEW if fate == "new" else MAX_OTHERS]]
+        made = [_crop(one, row, tables, shown) for row in rows[: MAX_NEW if fate == "new" else MAX_OTHERS]]
         crops = tuple(_anchored(crop, row, taken) for crop, row in zip(made, rows, strict=False) if crop is not None)
         if crops:
             groups.append(CropGroup(fate, len(rows), crops))
@@ -162,7 +181,7 @@ def _anchored(crop: Crop, row: Row, taken: set[str]) -> Crop:
     return Crop(crop.title, crop.picture, anchor)
 
 
-def _crop(one: Comparison, row: Row, tables: Tables) -> Crop | None:
+def _crop(one: Comparison, row: Row, tables: Tables, shown: tuple[np.ndarray, np.ndarray]) -> Crop | None:
     """One lesion from near; None where it has no voxel of its own in the map of all lesions."""
     assert one.lesions is not None
     lesion_id, fate = int(number(row["lesion_id"])), row["fate"]
@@ -173,8 +192,7 @@ def _crop(one: Comparison, row: Row, tables: Tables) -> Crop | None:
     if fate == "enlarging":
         others.append(Overlay(mask & one.before, (255, 255, 255), "the same lesion at the baseline", 1, dotted=True))
     picture = figures.triptych(
-        one.baseline.image.data,
-        one.followup.image.data,
+        *shown,
         figures.of_fate(mask, fate),
         others,
         centre=np.argwhere(mask).mean(axis=0),
@@ -201,14 +219,13 @@ def _title(row: Row, one: Comparison, tables: Tables) -> str:
 
 def _crops_of_map(one: Comparison) -> CropGroup:
     """A picture per component of the new-lesion map, where lesions were not followed."""
-    new, image = one.change.new.mask, one.followup.image
+    new, image, shown = one.change.new.mask, one.followup.image, one.shown
     labels, n = label_components(new)
     sizes = np.bincount(labels.ravel(order="K"), minlength=n + 1)[1:]
     crops = []
     for rank, i in enumerate(np.argsort(-sizes, kind="stable")[:MAX_NEW], start=1):
         picture = figures.triptych(
-            one.baseline.image.data,
-            image.data,
+            *shown,
             figures.new_lesions(new),
             (figures.all_lesions(one.after),),
             centre=np.argwhere(labels == i + 1).mean(axis=0),

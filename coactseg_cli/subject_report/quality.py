@@ -12,11 +12,11 @@ from bids_app.tables import number
 from coactseg_cli.subject_report.sources import Row, Tables, Visit, value
 
 AGREEMENT = (
-    ("new_outside_followup_mm3", "New, but no lesion at the follow-up"),
-    ("new_inside_baseline_mm3", "New, but a lesion at the baseline already"),
-    ("resolved_outside_baseline_mm3", "Resolved, but no lesion at the baseline"),
-    ("resolved_inside_followup_mm3", "Resolved, but a lesion at the follow-up still"),
-    ("new_and_resolved_mm3", "New and resolved at once"),
+    ("new_outside_followup_mm3", "new, but no lesion at the follow-up"),
+    ("new_inside_baseline_mm3", "new, but a lesion at the baseline already"),
+    ("resolved_outside_baseline_mm3", "resolved, but no lesion at the baseline"),
+    ("resolved_inside_followup_mm3", "resolved, but a lesion at the follow-up still"),
+    ("new_and_resolved_mm3", "new and resolved at once"),
 )
 
 
@@ -42,15 +42,17 @@ def _flag(r: Row) -> Flag:
 
 
 def contradictions(tables: Tables, visits: Sequence[Visit]) -> Table | None:
-    """What one map of a pair says and another denies; None where it was not measured."""
-    rows: list[tuple[Cell, ...]] = []
-    for visit in visits:
-        row = tables.sessions.get(visit.session_id)
-        values = [value(row, name) for name, _ in AGREEMENT]
-        if row is not None and any(math.isfinite(v) for v in values):
-            rows.append((f"{row['baseline_session_id']} → {visit.name}", *values))
-    headings = (Heading("Comparison"), *(Heading(words, "mm³", 1) for _, words in AGREEMENT))
-    return Table("Contradictions, on the grid where the visits meet", headings, tuple(rows)) if rows else None
+    """What one map of a pair says and another denies, a column per comparison; None where it was not measured."""
+    measured = [(v, row) for v in visits if (row := tables.sessions.get(v.session_id)) and _measured(row)]
+    if not measured:
+        return None
+    headings = (Heading("A voxel is", words=True), *(Heading(f"{row['baseline_session_id']} → {v.name}", "mm³", 1) for v, row in measured))
+    rows: list[tuple[Cell, ...]] = [(words, *(value(row, name) for _, row in measured)) for name, words in AGREEMENT]
+    return Table("Contradictions, on the grid where the visits meet", headings, tuple(rows))
+
+
+def _measured(row: Row) -> bool:
+    return any(math.isfinite(value(row, name)) for name, _ in AGREEMENT)
 
 
 def null_pairs(tables: Tables, visits: Sequence[Visit]) -> Table | None:

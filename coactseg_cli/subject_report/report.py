@@ -59,7 +59,7 @@ def make_report(prepared: PreparedTimeline, tree: Derivatives, pairs: tuple[Pair
         lesions=tracked.lesion_table(tables, visits, pictured),
         overviews=_overviews(lesions, visits, tables),
         quality=found,
-        methods=words.methods(prepared, visits, tables, new),
+        methods=words.methods(prepared, visits, tables, latest),
         references=words.references(prepared),
         settings=words.settings(prepared, visits[-1], new),
     )

@@ -11,7 +11,7 @@ from bids_app.tables import number
 from bids_app.timeline import Chart, Point, fates_chart, volume_chart
 from coactseg_cli.subject_report.sources import Row, Tables, Visit, value
 
-ABSENT = "–"
+ABSENT = "\N{EN DASH}"
 MAX_NAMED = 10  # lesions whose number is written into the picture of all
 
 

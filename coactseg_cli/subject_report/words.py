@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,7 @@ MEETING = {
     "first-lex": "Scans of all visits were registered rigidly to the first visit",
     "sessionwise": "Each visit was prepared on a grid of its own, and visits were not compared",
 }
-SIMPLEITK = (
-    "Lowekamp B.C., Chen D.T., Ibáñez L., Blezek D. The design of SimpleITK. Frontiers in Neuroinformatics 7 (2013), 45."
-)
+SIMPLEITK = "Lowekamp B.C., Chen D.T., Ibáñez L., Blezek D. The design of SimpleITK. Frontiers in Neuroinformatics 7 (2013), 45."
 NETWORK = (
     "Wu Y., Wu Z., Shi H., Picker B., Chong W., Cai J. CoactSeg: Learning from heterogeneous data for new multiple sclerosis "
     "lesion segmentation. MICCAI 2023, LNCS 14227, 3-13."
@@ -47,7 +44,9 @@ def headline(tables: Tables, visits: Sequence[Visit], changes: Sequence[Change],
         counts = tables.counts(last.session_id) if pair.followup - pair.baseline == 1 else {}
         findings.append(Finding("New lesions", len(new.rows), note=f"{_mm3(new.volume_mm3)} {since}"))
         if any(counts.values()):
-            findings.append(Finding("Enlarging lesions", counts["enlarging"], note=f"{counts['shrinking']} shrinking, {counts['stable']} stable"))
+            findings.append(
+                Finding("Enlarging lesions", counts["enlarging"], note=f"{counts['shrinking']} shrinking, {counts['stable']} stable")
+            )
         if resolved is not None:
             findings.append(Finding("Resolved lesions", len(resolved.rows), note=f"{_mm3(resolved.volume_mm3)} {since}"))
     findings.append(Finding("Lesion load", last.lesions.volume_mm3 / 1000.0, "ml", 2, f"{_lesions(len(last.lesions.rows))}, {last.name}"))
@@ -115,9 +114,9 @@ def preparation_facts(prepared: PreparedTimeline) -> Mapping[str, Any]:
     return read_json(Path(str(prepared.visits[-1].image).replace(".nii.gz", ".json")))
 
 
-def methods(prepared: PreparedTimeline, visits: Sequence[Visit], tables: Tables, new: LesionMask | None) -> tuple[str, ...]:
+def methods(prepared: PreparedTimeline, visits: Sequence[Visit], tables: Tables, latest: Change | None) -> tuple[str, ...]:
     """Paragraphs to paste into a manuscript: what was done, with which settings."""
-    return (_preparation(prepared), _segmentation(visits[-1].lesions.facts, new), *_following(tables))
+    return (_preparation(prepared), _segmentation(visits[-1].lesions.facts, latest), *_following(tables))
 
 
 def _preparation(prepared: PreparedTimeline) -> str:
@@ -133,16 +132,20 @@ def _preparation(prepared: PreparedTimeline) -> str:
     return f"{meeting}; {brain}; {bias}; intensities: {facts.get('Normalization', 'n/a')}. No scan was resampled more than once."
 
 
-def _segmentation(facts: Mapping[str, Any], new: LesionMask | None) -> str:
-    model, threshold = facts.get("Model", {}), facts.get("Threshold", "n/a")
-    thresholds = f"{threshold} (all lesions)"
-    if new is not None:
-        thresholds += f" and {new.facts.get('Threshold', 'n/a')} (new lesions)"
+def _segmentation(facts: Mapping[str, Any], latest: Change | None) -> str:
+    model = facts.get("Model", {})
+    name = f"{model.get('Name', 'n/a')}, SHA-256 {str(model.get('SHA256', 'n/a'))[:12]}"
+    passes = f"A visit's all-lesion map comes from this pass: {facts.get('Pass', 'n/a')}"
+    thresholds = f"{facts.get('Threshold', 'n/a')} (all lesions)"
+    if latest is not None:
+        passes += "; new-lesion maps come from the pass over both visits"
+        thresholds += f" and {latest.new.facts.get('Threshold', 'n/a')} (new lesions)"
+        if latest.resolved is not None:
+            passes += ", maps of resolved lesions from that pass with the visits exchanged"
     return (
-        f"Lesions were segmented with CoactSeg {facts.get('CoactSegVersion', 'n/a')} (Wu et al. 2023; model {model.get('Name', 'n/a')}, "
-        f"SHA-256 {str(model.get('SHA256', 'n/a'))[:12]}), a 3D V-Net that takes the baseline FLAIR, the follow-up FLAIR and their difference. "
-        f"A visit's all-lesion map comes from this pass: {facts.get('Pass', 'n/a')}; new-lesion maps come from the pass over both visits. "
-        f"Probabilities were cut at {thresholds} on the scan's own grid; lesions of at most {facts.get('MinLesionVolume', 'n/a')} mm³ were dropped."
+        f"Lesions were segmented with CoactSeg {facts.get('CoactSegVersion', 'n/a')} (Wu et al. 2023; model {name}), a 3D V-Net that takes "
+        f"the baseline FLAIR, the follow-up FLAIR and their difference. {passes}. Probabilities were cut at {thresholds} on the scan's own "
+        f"grid; lesions of at most {facts.get('MinLesionVolume', 'n/a')} mm³ were dropped."
     )
 
 
@@ -196,5 +199,3 @@ def settings(prepared: PreparedTimeline, visit: Visit, new: LesionMask | None) -
     if facts.get("HandCorrected"):
         rows.append(("All-lesion mask", "corrected by hand"))
     return tuple(rows)
-
-
