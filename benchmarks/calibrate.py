@@ -3,9 +3,9 @@
     python benchmarks/calibrate.py choose DIR...      DIR: results of the injection benchmark and of leave_one_out.py
     python benchmarks/calibrate.py write IN OUT
 
-`choose` writes results/calibration.tsv, results/reliability.tsv and docs/reliability.svg: chosen on the other models' cases and tested on each
-model's own, then chosen on all. `write` takes the last: thresholds go into the metadata of the model file, temperatures into its weights (the last
-layers are divided by them, so that nothing else has to know) and into the metadata.
+`choose` writes results/calibration.tsv, results/reliability.tsv and docs/reliability.svg: chosen on the other models' cases and tested
+on each model's own, then chosen on all. `write` takes the last: thresholds go into the metadata of the model file, temperatures into its
+weights (the last layers are divided by them, so that nothing else has to know) and into the metadata.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LAYERS = {"all": ("out_conv_1", "out_conv_2"), "new": ("out_conv_3",)}
 COLUMNS = {
     "tested_on": Column("Model on whose cases the choice was tested; it was chosen on those of the others. 'all': chosen on every case"),
     "threshold_all": Column("All-lesion map: threshold with the best Dice"),
-    "threshold_new": Column("New-lesion map: threshold with the best lesion F1 at 0.2 false new lesions per null pair at most"),
+    "threshold_new": Column("New-lesion map: best lesion F1 and share of large lesions found, at 0.2 false ones per null pair at most"),
     "temperature_all": Column("All-lesion map: log-odds are divided by it"),
     "temperature_new": Column("New-lesion map: log-odds are divided by it"),
     "dice_all": Column("Tested: mean Dice of the all-lesion map"),
@@ -188,7 +188,8 @@ def write(model_path: Path, out: Path, chosen: cal.Calibration) -> None:
     """The model with thresholds and temperatures. Raises: SystemExit for a file that has temperatures already; as load_model."""
     model = load_model(model_path)
     if (model.info.temperature_all, model.info.temperature_new) != (1.0, 1.0):
-        msg = f"{model_path}: has temperatures already ({model.info.temperature_all}, {model.info.temperature_new}). Give the file of the training."
+        found = f"{model.info.temperature_all} and {model.info.temperature_new}"
+        msg = f"{model_path}: has temperatures already ({found}). Give the file of the training."
         raise SystemExit(msg)
     for which, layers in LAYERS.items():
         for layer in layers:

@@ -1,4 +1,4 @@
-"""The real cases, each scored with a model that never saw it: pairs with changed lesions, single scans with all lesions, beside the baselines.
+"""The real cases, each scored with a model that never saw it, beside the baselines: new lesions of pairs, all lesions of single scans.
 
     python benchmarks/leave_one_out.py PREPARED... --out DIR --model FILE=LABEL,LABEL [--model ...]
 
@@ -46,9 +46,7 @@ def timelines_of(roots: Sequence[Path], subjects: Sequence[str]) -> Iterator[Pre
     """The prepared subjects (labels without 'sub-') that have a label. Raises: SystemExit where none of them is there."""
     every = [t for root in roots for t in read_prepared(root).timelines if t.subject in subjects]
     if not every:
-        msg = (
-            f"sub-{', sub-'.join(subjects)}: in none of {', '.join(map(str, roots))}. Name subjects that coactseg prep has prepared there."
-        )
+        msg = f"sub-{', sub-'.join(subjects)}: in none of {', '.join(map(str, roots))}. Name subjects that were prepared there."
         raise SystemExit(msg)
     return (t for t in every if t.labels)
 

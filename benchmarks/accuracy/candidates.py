@@ -18,8 +18,9 @@ from coactseg_cli.volumes import box_of
 
 SMALLEST_MM3 = 3.0  # pieces that are not larger are never counted, as in segment
 PROBABILITIES = (0.01, 0.02, *(round(0.05 * k, 2) for k in range(1, 20)), 0.97, 0.98, 0.99)
-DIFFERENCES = tuple(round(2.0 + 0.25 * k, 2) for k in range(33))  # robust SD of the difference image
-SMOOTHING_MM = (0.7, 1.0)  # of the difference image; each is a way of its own, so that the baseline may choose
+DIFFERENCES = tuple(round(2.0 + 0.5 * k, 1) for k in range(25))  # robust SD of the difference image
+SMOOTHING_MM = (0.7, 1.0, 1.5)  # of the difference image; each is a way of its own, so that the baseline may choose
+RIM_VOXELS = 3  # of the brain that the difference image leaves out: there motion makes the largest differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,14 @@ def by_subtraction(baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray
 
 
 def by_difference(baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, smoothing_mm: float) -> Method:
-    """Follow-up minus baseline, smoothed inside the brain and divided by its robust SD (1.4826 MAD), thresholded. Voxels of 1 mm."""
+    """Follow-up minus baseline, smoothed inside the brain and divided by its robust SD (1.4826 MAD), without the brain's rim. Voxels of 1 mm."""
+    inner = ndimage.binary_erosion(brain, iterations=RIM_VOXELS)
     weight = ndimage.gaussian_filter(brain.astype(np.float32), smoothing_mm)
     smooth = ndimage.gaussian_filter(np.where(brain, followup - baseline, 0.0).astype(np.float32), smoothing_mm)
     smooth /= np.maximum(weight, 1e-3)
     middle = float(np.median(smooth[brain]))
     sd = 1.4826 * float(np.median(abs(smooth[brain] - middle)))
-    score = np.where(brain, (smooth - middle) / max(sd, 1e-6), 0.0)
+    score = np.where(inner, (smooth - middle) / max(sd, 1e-6), 0.0)
     return Method(f"difference, {smoothing_mm:g} mm", DIFFERENCES, lambda t: np.asarray(score >= t))
 
 

@@ -15,7 +15,7 @@ from coactseg_cli.metrics.bootstrap import bootstrap_means
 from coactseg_cli.metrics.detection import ALPHA, LesionOverlap, detect, harmonic_mean, keep_large
 from coactseg_cli.metrics.proportions import UNDEFINED, Interval, wilson
 
-LIMITS_MM3 = (3.0, 5.0, 10.0, 20.0, 30.0, 50.0)  # size limits that are tried
+LIMITS_MM3 = (3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)  # size limits that the baselines choose from
 MOST_FALSE = 0.2  # false new lesions per null pair at the operating point
 LARGE_MM3 = 50.0  # lesions from here on are those that must be found
 

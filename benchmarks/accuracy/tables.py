@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.accuracy.calibration import Calibration
-from benchmarks.accuracy.candidates import SMOOTHING_MM
+from benchmarks.accuracy.candidates import SMALLEST_MM3, SMOOTHING_MM
 from benchmarks.accuracy.contrast import SIZES_MM3, size_name
 from benchmarks.accuracy.results import CaseResult
 from benchmarks.accuracy.summary import (
@@ -27,16 +27,20 @@ from benchmarks.accuracy.summary import (
 from bids_app.tables import Column
 
 Row = dict[str, object]
-DIFFERENCE = tuple(f"difference, {mm:g} mm" for mm in SMOOTHING_MM)
+METHODS = {  # each with its variants and the size limits that it may choose from: the network keeps to that of segment
+    "network": (("network",), (SMALLEST_MM3,)),
+    "subtraction": (("subtraction",), LIMITS_MM3),
+    "difference": (tuple(f"difference, {mm:g} mm" for mm in SMOOTHING_MM), LIMITS_MM3),
+}
 COUNTED_MM3 = 10.0  # lesions of real pairs are counted from here on
 
 STORED, CROSSED, ALLOWED, BEST = "stored", "cross-validated", "at most 0.2 false", "best F1"
 READINGS = {
     STORED: "At the threshold that the shipped file has, chosen on all of these cases; pieces above 3 mm3",
     CROSSED: "Each model's cases at the threshold chosen on the other models' cases; pieces above 3 mm3",
-    ALLOWED: "Threshold and size limit with the most lesions of 50 mm3 or more found at 0.2 false new lesions per null pair at most, "
+    ALLOWED: "Threshold (of a baseline also size limit) with the most lesions of 50 mm3 or more found at 0.2 false new lesions per null pair at most, "
     "chosen on these very cases",
-    BEST: "Threshold and size limit with the best mean F1, chosen on these very cases",
+    BEST: "Threshold (of a baseline also size limit) with the best mean F1, chosen on these very cases",
 }
 
 
@@ -80,8 +84,8 @@ def injection_rows(cases: Sequence[CaseResult], final: Calibration, by_model: Ma
         pair for case in made for pair in read_at([case], "network", Point(by_model[case.model].threshold_new)) if case.model in by_model
     ]
     rows.append(injection_row("network", CROSSED, None, crossed))
-    for method, names in (("network", ("network",)), ("subtraction", ("subtraction",)), ("difference", DIFFERENCE)):
-        swept = [row for name in names for row in sweep(made, name, LIMITS_MM3)]
+    for method, (names, limits_mm3) in METHODS.items():
+        swept = [row for name in names for row in sweep(made, name, limits_mm3)]
         for reading, choose in ((ALLOWED, operating_point), (BEST, best_f1)):
             chosen: Sweep = choose(swept)
             rows.append(injection_row(method, reading, chosen.point, read_at(made, chosen.method, chosen.point)))
@@ -217,20 +221,22 @@ def real_rows(cases: Sequence[CaseResult], by_model: Mapping[str, Calibration]) 
     for case in [c for c in cases if c.kind == "real" and c.of("network")]:
         point = Point(by_model[case.model].threshold_new)
         rows.append(real_row(case, "network", "network", CROSSED, point) | false_alarms(cases, case, point))
-        for method, names in (("network", ("network",)), ("subtraction", ("subtraction",)), ("difference", DIFFERENCE)):
-            name, best = best_of(case, names, lambda o: (or_zero(o.f1_msseg), or_zero(o.dice)))
+        for method, (names, limits_mm3) in METHODS.items():
+            name, best = best_of(case, names, limits_mm3, lambda o: (or_zero(o.f1_msseg), or_zero(o.dice)))
             more = false_alarms(cases, case, best) if method == "network" else {}
             rows.append(real_row(case, method, name, BEST, best) | more)
     return rows
 
 
-def best_of(case: CaseResult, names: Sequence[str], score: Callable[[Outcome], tuple[float, ...]]) -> tuple[str, Point]:
+def best_of(
+    case: CaseResult, names: Sequence[str], limits_mm3: Sequence[float], score: Callable[[Outcome], tuple[float, ...]]
+) -> tuple[str, Point]:
     """The method's name and point with the highest score in one case."""
     tried = [
         (score(outcome(found, point)), name, point)
         for name in names
         if (found := case.of(name)) is not None
-        for point in (Point(t, mm3) for t in found.thresholds for mm3 in LIMITS_MM3)
+        for point in (Point(t, mm3) for t in found.thresholds for mm3 in limits_mm3)
     ]
     _, name, point = max(tried, key=lambda item: item[0])
     return name, point
