@@ -34,7 +34,7 @@ export PYTHONNOUSERSITE := 1
 	leave-one-out calibrate constraints clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -14
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -13
 
 # --- environments: one folder, a stamp file for each set of packages -------------------------------------------
 

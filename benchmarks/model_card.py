@@ -145,7 +145,8 @@ def verdict(folder: Path, _: Path) -> str:
     return "\n".join(
         (
             f"{made_of} The target was {target}.",
-            f"It is **{'met' if met else 'not met'}**: where null pairs have {figure(row['false_per_null'])}, {share(row, '>= 50')} are found.",
+            f"It is **{'met' if met else 'not met'}**: where null pairs have {figure(row['false_per_null'])},",
+            f"{share(row, '>= 50')} are found.",
             f"At the stored threshold null pairs have {figure(stored['false_per_null'])}, and {share(stored, '>= 50')} are found.",
         )
     )

@@ -53,7 +53,7 @@ def by_subtraction(baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray
 
 
 def by_difference(baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, smoothing_mm: float) -> Method:
-    """Follow-up minus baseline, smoothed inside the brain and divided by its robust SD (1.4826 MAD), without the brain's rim. Voxels of 1 mm."""
+    """Follow-up minus baseline, smoothed in the brain, divided by its robust SD (1.4826 MAD), without the brain's rim; voxels of 1 mm."""
     inner = ndimage.binary_erosion(brain, iterations=RIM_VOXELS)
     weight = ndimage.gaussian_filter(brain.astype(np.float32), smoothing_mm)
     smooth = ndimage.gaussian_filter(np.where(brain, followup - baseline, 0.0).astype(np.float32), smoothing_mm)

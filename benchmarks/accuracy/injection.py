@@ -10,6 +10,7 @@ A null pair has none of them: the same anatomy, two acquisitions that share noth
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +32,8 @@ GAP = 4  # voxels between lesions
 ROOM_MM = 3.0  # below the brain's border
 FLUID_RAMP = (-1.0, -0.4)  # SD of smoothed tissue: nothing is painted below, all above
 OUTSIDE = 0.15  # at most this share of a lesion may have no room
-TRIES = 200
+FINGERS_TRIED = 12  # each at a place of its own
+SHAPES_TRIED, PLACES_TRIED = 4, 100  # of other lesions: places for each shape
 MOST_GAIN = 3.0  # by which thick slices are made up for, so that the finished scan has the drawn contrast
 BORDER_MM = (0.35, 0.7)  # SD of the softness of real lesions' borders (docs/synthesis.md)
 TEXTURE = 0.2
@@ -134,21 +136,31 @@ def place(
 ) -> tuple[Shape, tuple[int, int, int]] | None:
     """A shape and a voxel where it has room; fingers leave a ventricle. None where there is no room."""
     family = Family(rng.choice([str(f) for f in FAMILIES], p=list(FAMILIES.values())))
-    near_mm = 1.0 + 1.3 * (3 * volume_mm3 / (4 * np.pi)) ** (1 / 3)
-    places = np.argwhere(background.white & (abs(background.ventricle_mm - near_mm) < 1.5)) if family is Family.FINGER else np.empty(0)
-    if not len(places):
-        family = Family.FIELD if family is Family.FINGER else family
-        places = np.argwhere(background.white)
+    free = background.white & ~taken
     room = background.brain & (background.depth_mm >= ROOM_MM) & (background.smooth > -0.6) & ~background.forbidden
-    for _ in range(TRIES):
-        x, y, z = (int(v) for v in places[rng.integers(len(places))])
-        shape = draw_shape(rng, volume_mm3, family, away_from_ventricle(background, (x, y, z)) if family is Family.FINGER else None)
-        box = Painted(Fate.NEW, shape, (x, y, z), 0.0).box
-        if any(s.start < 0 or s.stop > n for s, n in zip(box, taken.shape, strict=True)):
-            continue
-        if not taken[box][shape.share > 0].any() and shape.share[~room[box]].sum() <= OUTSIDE * shape.share.sum():
-            return shape, (x, y, z)
+    if family is Family.FINGER:
+        near_mm = 1.0 + 1.3 * (3 * volume_mm3 / (4 * np.pi)) ** (1 / 3)
+        places = np.argwhere(free & (abs(background.ventricle_mm - near_mm) < 1.5))
+        for x, y, z in places[rng.permutation(len(places))[:FINGERS_TRIED]].tolist():
+            shape = draw_shape(rng, volume_mm3, family, away_from_ventricle(background, (x, y, z)))
+            if fits(shape, (x, y, z), taken, room):
+                return shape, (x, y, z)
+        family = Family.FIELD  # there is no room beside a ventricle
+    places = np.argwhere(free)
+    for _ in range(SHAPES_TRIED):
+        shape = draw_shape(rng, volume_mm3, family)
+        for x, y, z in places[rng.permutation(len(places))[:PLACES_TRIED]].tolist():
+            if fits(shape, (x, y, z), taken, room):
+                return shape, (x, y, z)
     return None
+
+
+def fits(shape: Shape, where: tuple[int, int, int], taken: np.ndarray, room: np.ndarray) -> bool:
+    """Whether a shape touches nothing that is taken there, and has room but for a small part."""
+    box = Painted(Fate.NEW, shape, where, 0.0).box
+    if any(s.start < 0 or s.stop > n for s, n in zip(box, taken.shape, strict=True)):
+        return False
+    return not taken[box][shape.share > 0].any() and bool(shape.share[~room[box]].sum() <= OUTSIDE * shape.share.sum())
 
 
 def away_from_ventricle(background: Background, voxel: tuple[int, int, int]) -> np.ndarray:
@@ -212,10 +224,26 @@ def moved(painted: Sequence[Painted], shares: Sequence[np.ndarray], shape: tuple
     amount, owner = move(amount, scanner, order=1), move(owner, scanner, order=0).round().astype(np.int16)
     found = np.zeros(shape, np.int16)
     for number, share in enumerate(shares, start=1):
-        voxels = np.flatnonzero(owner == number)
-        largest_first = voxels[np.argsort(-amount.reshape(-1)[voxels], kind="stable")]
-        found.reshape(-1)[largest_first[: max(round(float(share.sum())), 1)]] = number
+        box = next(iter(ndimage.find_objects((owner == number).astype(np.int8))), None)
+        if box is not None:
+            found[box][grown(np.where(owner[box] == number, amount[box], 0.0), round(float(share.sum())))] = number
     return found
+
+
+def grown(amount: np.ndarray, n_wanted: int) -> np.ndarray:
+    """The voxel with the largest amount and, one by one, the largest of those that touch (by a face) what is there: (X, Y, Z) bool."""
+    padded = np.pad(amount, 1)
+    inside = np.zeros(padded.shape, bool)
+    heap = [(-float(padded.max()), int(padded.argmax()))]
+    steps = [s // padded.itemsize for s in padded.strides]
+    while heap and inside.sum() < max(n_wanted, 1):
+        _, voxel = heapq.heappop(heap)
+        if not inside.flat[voxel]:
+            inside.flat[voxel] = True
+            for neighbour in (voxel + sign * step for step in steps for sign in (-1, 1)):
+                if padded.flat[neighbour] > 0:
+                    heapq.heappush(heap, (-float(padded.flat[neighbour]), neighbour))
+    return inside[1:-1, 1:-1, 1:-1]
 
 
 def amplitudes(

@@ -15,7 +15,7 @@ from scipy import ndimage
 from coactseg_cli.components import label, sizes
 
 POINTS = 3  # per voxel edge
-STEPS = 14  # of halving the interval of the level
+STEPS = 11  # of halving the interval of the level
 REACH = 3.0  # the box reaches so many radii (of the ball of that volume) from the middle
 
 

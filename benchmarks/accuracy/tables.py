@@ -27,6 +27,7 @@ from benchmarks.accuracy.summary import (
 from bids_app.tables import Column
 
 Row = dict[str, object]
+Score = Callable[[Outcome], tuple[float, ...]]
 METHODS = {  # each with its variants and the size limits that it may choose from: the network keeps to that of segment
     "network": (("network",), (SMALLEST_MM3,)),
     "subtraction": (("subtraction",), LIMITS_MM3),
@@ -38,8 +39,8 @@ STORED, CROSSED, ALLOWED, BEST = "stored", "cross-validated", "at most 0.2 false
 READINGS = {
     STORED: "At the threshold that the shipped file has, chosen on all of these cases; pieces above 3 mm3",
     CROSSED: "Each model's cases at the threshold chosen on the other models' cases; pieces above 3 mm3",
-    ALLOWED: "Threshold (of a baseline also size limit) with the most lesions of 50 mm3 or more found at 0.2 false new lesions per null pair at most, "
-    "chosen on these very cases",
+    ALLOWED: "Threshold (of a baseline also size limit) with the most lesions of 50 mm3 or more found "
+    "at 0.2 false new lesions per null pair at most, chosen on these very cases",
     BEST: "Threshold (of a baseline also size limit) with the best mean F1, chosen on these very cases",
 }
 
