@@ -7,6 +7,9 @@
 #   make bench-evaluate   how long `coactseg evaluate` takes, beside medpy (installed here; N=20 for fewer cases)
 #   make bench-train      a training step and its samples against the published way
 #   make bench-ablation   the rows of Table 3 on prepared data: PREPARED="DIR DIR" OUT=DIR [SET=defaults] [ARGS="--iterations 300"]
+#   make bench-accuracy   injected new lesions and null pairs: PREPARED="DIR DIR" OUT=DIR MODELS="FILE=label,label FILE=label" [PAIRS=56]
+#   make leave-one-out    the real cases, each with a model that never saw it: PREPARED, OUT and MODELS as above (another OUT)
+#   make calibrate        thresholds and temperatures, tables, docs: RESULTS="DIR DIR" (both OUTs); then MODEL=IN TO=OUT writes the model file
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -27,10 +30,11 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation constraints clean
+.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation bench-accuracy \
+	leave-one-out calibrate constraints clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -13
 
 # --- environments: one folder, a stamp file for each set of packages -------------------------------------------
 
@@ -93,6 +97,18 @@ bench-train: $(VENV)/.run
 
 bench-ablation: $(VENV)/.run
 	$(BIN)/python benchmarks/ablation.py $(OUT) $(PREPARED) --set $(or $(SET),table3) $(ARGS)
+
+bench-accuracy: $(VENV)/.run
+	$(BIN)/python -m benchmarks.accuracy run $(PREPARED) --out $(OUT) $(MODELS:%=--model %) --pairs $(or $(PAIRS),56) $(ARGS)
+
+leave-one-out: $(VENV)/.run
+	$(BIN)/python benchmarks/leave_one_out.py $(PREPARED) --out $(OUT) $(MODELS:%=--model %) $(ARGS)
+
+calibrate: $(VENV)/.run
+	$(BIN)/python benchmarks/calibrate.py choose $(RESULTS)
+	$(BIN)/python benchmarks/model_card.py tables $(RESULTS)
+	$(if $(MODEL),$(BIN)/python benchmarks/calibrate.py write $(MODEL) $(TO))
+	$(BIN)/python benchmarks/model_card.py docs
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new

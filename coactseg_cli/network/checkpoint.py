@@ -34,6 +34,8 @@ class CheckpointInfo:
     normalisation: str = "zscore"  # zscore (inside the brain mask) or none
     threshold_all: float = 0.5
     threshold_new: float = 0.5
+    temperature_all: float = 1.0  # by which the log-odds were divided; the weights have it in them already
+    temperature_new: float = 1.0
     n_pairs: int | None = None  # real pairs with a label in training; None: not recorded
     n_singles: int | None = None  # real single scans with a label
     training_data: tuple[str, ...] = ()  # participants
