@@ -143,8 +143,8 @@ def _along(affine: np.ndarray, shape: tuple[int, ...], world: int) -> np.ndarray
     """Coordinate in mm along a world axis, on the array axis that runs most along it; broadcasts to (X, Y, Z)."""
     direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     axis = int(np.argmax(abs(direction[world])))
-    values = affine[world, axis] * np.arange(shape[axis])
-    along: np.ndarray = values.reshape([-1 if i == axis else 1 for i in range(3)])
+    steps = np.arange(shape[axis], dtype=np.float64).reshape([-1 if i == axis else 1 for i in range(3)])
+    along: np.ndarray = steps * float(affine[world, axis])
     return along
 
 
