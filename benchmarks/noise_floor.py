@@ -1,14 +1,14 @@
 """What a rescan changes: false new lesions and false changes of volume over copies of prepared scans. Nothing in a copy is new.
 
-Each copy is the scan on its own grid: moved (up to 2 mm and 2 degrees), resampled on its own slices, under another coil field, noised. Then it
-goes through the program as a second visit: N4, registration, one resampling, normalisation, network both ways. Brain masks are
-given (moved, not found again), so errors of brain extraction are not in the figures.
+Each copy is the scan on its own grid: moved (up to 2 mm and 2 degrees), resampled on its own slices, under another coil field, noised.
+Then it goes through the program as a second visit: N4, registration, one resampling, normalisation, network both ways, tracking. Brain
+masks are given (moved, not found again), so errors of brain extraction are not in the figures.
 
-    scan, mask --draw, move, field, noise--> copy, mask --prep, network--> lesions of both visits --overlap--> changes of volume
+    scan, mask --move, field, noise--> copy, mask --prep, network--> maps of both visits --track--> fates and changes of volume
 
 Run from the project: python benchmarks/noise_floor.py PREPARED... --out DIR [--copies 20] [--model FILE] [--participant-label long01 cs07]
-Writes DIR/copies.tsv (a row per copy) and DIR/lesions.tsv (a row per matched lesion). Copies that DIR holds already are not made again, so
-take another DIR for another model.
+Writes DIR/copies.tsv (a row per copy) and DIR/lesions.tsv (a row per lesion of a copy). Copies that DIR holds already are not made again,
+so take another DIR for another model. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import csv
 import itertools
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -29,8 +29,10 @@ from bids_app.cases import Mask, PreparedScan, PreparedTimeline, Scan, Timeline
 from bids_app.dataset import read_prepared
 from bids_app.derivatives import start
 from bids_app.entities import Entities
-from coactseg_cli.components import label, remove_small, sizes
+from coactseg_cli.components import label, remove_small
 from coactseg_cli.config import PrepConfig, SegmentConfig
+from coactseg_cli.lesions.fates import Fate, Rules
+from coactseg_cli.lesions.tracking import VisitMaps, track
 from coactseg_cli.network.inference import Engine, Head, make_engine
 from coactseg_cli.prep import prepare
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
@@ -44,6 +46,8 @@ FIELD = 0.2  # of the coil, at its extreme
 SMALL_MM3 = 100.0  # below it a rescan changes mm3, above it a share of the volume
 CLASSES_MM3 = (3.0, 10.0, 50.0, 100.0, np.inf)
 QUANTILE = 0.95
+KEPT = frozenset({Fate.STABLE, Fate.ENLARGING, Fate.SHRINKING})
+UNSEEN = (0.05, 0.1, 0.2, 0.3)  # probabilities at the other visit below which a lesion might be taken for absent there
 
 T = TypeVar("T")
 
@@ -55,33 +59,34 @@ class CopyRow:
     scan: str
     copy: int
     registration_mm: float  # largest distance in the brain between the true and the found place
-    new_lesions: int  # false, forward pass
+    new_lesions: int  # false ones of the new-lesion mask
     new_mm3: float
-    resolved_lesions: int  # false, visits swapped
+    resolved_lesions: int  # likewise with the visits swapped
     resolved_mm3: float
-    only_before: int  # lesions of the original's mask that touch none of the copy's
-    only_after: int
-    matched: int
 
 
 @dataclass(frozen=True, slots=True)
 class LesionRow:
-    """A lesion seen in the scan and in its copy."""
+    """What became of a lesion between a scan and its copy, by the rules of tracking with no noise allowed for."""
 
     scan: str
     copy: int
+    fate: str
     before_mm3: float
     after_mm3: float
+    change_mm3: float  # with what merged into it or split off it; nan for merged and split
+    other_probability: float  # of fate new or resolved: the largest all-lesion probability there at the other visit
+    change_probability: float  # likewise: the largest probability of being new (resolved)
+
+    @property
+    def kept(self) -> bool:
+        """There at both visits."""
+        return self.fate in KEPT
 
     @property
     def mean_mm3(self) -> float:
         """Of both visits."""
         return (self.before_mm3 + self.after_mm3) / 2
-
-    @property
-    def change_mm3(self) -> float:
-        """Without its sign."""
-        return abs(self.after_mm3 - self.before_mm3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,58 +134,66 @@ def registration_error_mm(prepared: PreparedTimeline, copy_from_scan: np.ndarray
     return float(np.linalg.norm(apply(copy @ np.linalg.inv(scan), points) - apply(copy_from_scan, points), axis=1).max())
 
 
-# --- what the network makes of it -----------------------------------------------------------------------------------
+# --- what the program makes of it -----------------------------------------------------------------------------------
 
 
-def masks_of(prepared: PreparedTimeline, engine: Engine, limits: Limits) -> tuple[Volume, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Lesion masks on the common grid: the grid, all of the scan, all of the copy, new, resolved; (X, Y, Z) bool each."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """What the network says of a scan and its copy, (X, Y, Z) each."""
+
+    probability: tuple[np.ndarray, np.ndarray]  # of all lesions, per visit
+    mask: tuple[np.ndarray, np.ndarray]
+    change_probability: tuple[np.ndarray, np.ndarray]  # of being resolved (seen at the scan), of being new (seen at the copy)
+    change_mask: tuple[np.ndarray, np.ndarray]
+    grid: Volume
+
+
+def maps_of(prepared: PreparedTimeline, engine: Engine, limits: Limits) -> Maps:
+    """Every pass that tracking reads."""
     images = [load(v.image) for v in prepared.visits]
     brains = [load(v.brain_mask).data > 0.5 for v in prepared.visits]
-    both, grid = brains[0] | brains[1], images[0]
+    both = brains[0] | brains[1]
 
-    def mask(first: int, second: int, head: Head, threshold: float) -> np.ndarray:
-        brain = brains[second] if first == second else both
-        probability = engine.run(images[first].data, images[second].data, brain, [head])[head]
-        return remove_small((probability >= threshold) & brains[second], grid.voxel_mm3, limits.min_lesion_mm3)
+    def alone(i: int) -> np.ndarray:
+        return engine.run(images[i].data, images[i].data, brains[i], [Head.ALL_FOLLOWUP])[Head.ALL_FOLLOWUP]
 
-    before, after = (mask(i, i, Head.ALL_FOLLOWUP, limits.all) for i in (0, 1))
-    return grid, before, after, mask(0, 1, Head.NEW, limits.new), mask(1, 0, Head.NEW, limits.new)
+    def changed_at(i: int) -> np.ndarray:
+        return engine.run(images[1 - i].data, images[i].data, both, [Head.NEW])[Head.NEW]
 
+    def mask(probability: np.ndarray, i: int, threshold: float) -> np.ndarray:
+        return remove_small((probability >= threshold) & brains[i], images[0].voxel_mm3, limits.min_lesion_mm3)
 
-def match(before: np.ndarray, after: np.ndarray, voxel_mm3: float) -> tuple[list[tuple[float, float]], int, int]:
-    """Lesions of two masks one to one, the greatest overlap first.
-
-    Returns: volumes in mm3 (before, after) of each match, and how many lesions of either mask touch none of the other. One that touches
-    another which is taken already (a merge or a split) counts nowhere.
-    """
-    (labels_a, n_a), (labels_b, n_b) = label(before), label(after)
-    volumes_a, volumes_b = sizes(labels_a, n_a) * voxel_mm3, sizes(labels_b, n_b) * voxel_mm3
-    shared = before & after
-    links, overlaps = np.unique(np.stack([labels_a[shared], labels_b[shared]]), axis=1, return_counts=True)
-    taken_a: set[int] = set()
-    taken_b: set[int] = set()
-    matches = []
-    for i in np.argsort(-overlaps, kind="stable"):
-        a, b = (int(v) for v in links[:, i])
-        if a not in taken_a and b not in taken_b:
-            taken_a.add(a)
-            taken_b.add(b)
-            matches.append((float(volumes_a[a - 1]), float(volumes_b[b - 1])))
-    return matches, n_a - len(np.unique(links[0])), n_b - len(np.unique(links[1]))
+    every, change = (alone(0), alone(1)), (changed_at(0), changed_at(1))
+    masks = mask(every[0], 0, limits.all), mask(every[1], 1, limits.all)
+    return Maps(every, masks, change, (mask(change[0], 0, limits.new), mask(change[1], 1, limits.new)), images[0])
 
 
-def measure(
-    name: str, number: int, prepared: PreparedTimeline, engine: Engine, limits: Limits, copy_from_scan: np.ndarray
-) -> Iterator[object]:
-    """One CopyRow, then its LesionRows. As in the program, a visit's lesions are its own and those that the pair adds to them."""
-    grid, before, after, new, gone = masks_of(prepared, engine, limits)
-    volumes = [float(m.sum() * grid.voxel_mm3) for m in (new, gone)]
-    matches, only_before, only_after = match(before | gone, after | new, grid.voxel_mm3)
-    error = registration_error_mm(prepared, copy_from_scan)
-    counts = label(new)[1], label(gone)[1]
-    yield CopyRow(name, number, error, counts[0], volumes[0], counts[1], volumes[1], only_before, only_after, len(matches))
-    for a, b in matches:
-        yield LesionRow(name, number, a, b)
+def lesion_rows(name: str, number: int, maps: Maps) -> list[LesionRow]:
+    """Track from the scan to the copy with no noise allowed for."""
+    visits = (
+        VisitMaps(maps.mask[0], maps.probability[0]),
+        VisitMaps(maps.mask[1], maps.probability[1], maps.change_probability[1], maps.change_mask[1], maps.change_mask[0]),
+    )
+    history = track(visits, maps.grid.spacing_mm, Rules(noise_mm3=0.0, noise_share=0.0))
+    rows = []
+    for one in history.tracks:
+        for seen in one.sightings:
+            if seen.visit == 1:
+                where = {Fate.NEW: 1, Fate.RESOLVED: 0}.get(seen.fate)
+                peaks = (np.nan, np.nan) if where is None else _peaks(maps, history.labels[where] == one.id, where)
+                rows.append(LesionRow(name, number, str(seen.fate), seen.before_mm3, seen.volume_mm3, seen.change_mm3, *peaks))
+    return rows
+
+
+def _peaks(maps: Maps, lesion: np.ndarray, visit: int) -> tuple[float, float]:
+    """Within a lesion of one visit only: the other visit's largest probability, and the largest of the change."""
+    return float(maps.probability[1 - visit][lesion].max()), float(maps.change_probability[visit][lesion].max())
+
+
+def copy_row(name: str, number: int, maps: Maps, error_mm: float) -> CopyRow:
+    """What the network calls new and resolved."""
+    gone, new = ((label(m)[1], float(m.sum() * maps.grid.voxel_mm3)) for m in maps.change_mask)
+    return CopyRow(name, number, error_mm, *new, *gone)
 
 
 # --- what follows from the rows -------------------------------------------------------------------------------------
@@ -188,49 +201,73 @@ def measure(
 
 def noise_rules(lesions: Sequence[LesionRow], quantile: float = QUANTILE) -> tuple[float, float]:
     """(noise_mm3, noise_share) such that a rescan leaves `quantile` of the small and of the large lesions stable; NaN without any."""
-    small = [r.change_mm3 for r in lesions if r.mean_mm3 <= SMALL_MM3]
-    large = [r.change_mm3 / r.mean_mm3 for r in lesions if r.mean_mm3 > SMALL_MM3]
-    return tuple(float(np.quantile(v, quantile)) if v else float("nan") for v in (small, large))  # type: ignore[return-value]
+    kept = [r for r in lesions if r.kept]
+    small = [abs(r.change_mm3) for r in kept if r.mean_mm3 <= SMALL_MM3]
+    large = [abs(r.change_mm3) / r.mean_mm3 for r in kept if r.mean_mm3 > SMALL_MM3]
+    mm3, share = (float(np.quantile(v, quantile)) if v else float("nan") for v in (small, large))
+    return mm3, share
 
 
 def changed(lesions: Sequence[LesionRow], noise_mm3: float, noise_share: float) -> int:
-    """How many would count as changed: |dV| above both noise_mm3 and noise_share of the mean volume."""
-    return sum(r.change_mm3 > np.fmax(noise_mm3, noise_share * r.mean_mm3) for r in lesions)
+    """How many kept lesions would count as changed: by more than noise_mm3 and more than noise_share of the mean volume."""
+    return sum(r.kept and abs(r.change_mm3) > np.fmax(noise_mm3, noise_share * r.mean_mm3) for r in lesions)
 
 
 def report(copies: Sequence[CopyRow], lesions: Sequence[LesionRow]) -> str:
     """The Markdown tables."""
+    return "\n".join([*_by_scan(copies, lesions), "", *_by_volume(lesions), "", *_by_evidence(copies, lesions)])
+
+
+def _by_scan(copies: Sequence[CopyRow], lesions: Sequence[LesionRow]) -> list[str]:
     lines = [
-        "| scan | copies | registration, worst mm | false new lesions per copy (mm3) | false resolved | unmatched before, after | matched |",
-        "|---|---|---|---|---|---|---|",
+        "Per copy: what the new-lesion head calls new and resolved, and what tracking makes of the masks.",
+        "",
+        "| scan | copies | registration, worst mm | head: new (mm3) | resolved (mm3) | tracked: new | resolved | merged, split | kept |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for scan in [*dict.fromkeys(r.scan for r in copies), "all"]:
-        lines.append(_scan_line(scan, [r for r in copies if scan in {r.scan, "all"}]))
-    lines += ["", "| mean volume, mm3 | matched | change, mm3: 50, 90, 95 % | change / mean: 50, 90, 95 % |", "|---|---|---|---|"]
+    for name in [*dict.fromkeys(r.scan for r in copies), "all"]:
+        rows, fates = [r for r in copies if name in {r.scan, "all"}], [r.fate for r in lesions if name in {r.scan, "all"}]
+        n = len(rows)
+        cells = [
+            name,
+            str(n),
+            f"{max(r.registration_mm for r in rows):.2f}",
+            f"{sum(r.new_lesions for r in rows) / n:.2f} ({sum(r.new_mm3 for r in rows) / n:.1f})",
+            f"{sum(r.resolved_lesions for r in rows) / n:.2f} ({sum(r.resolved_mm3 for r in rows) / n:.1f})",
+            f"{fates.count('new') / n:.2f}",
+            f"{fates.count('resolved') / n:.2f}",
+            f"{(fates.count('merged') + fates.count('split')) / n:.2f}",
+            f"{sum(f in KEPT for f in fates) / n:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _by_volume(lesions: Sequence[LesionRow]) -> list[str]:
+    kept = [r for r in lesions if r.kept]
+    lines = ["| mean volume, mm3 | kept | change, mm3: 50, 90, 95 % | change / mean: 50, 90, 95 % |", "|---|---|---|---|"]
     for low, high in itertools.pairwise(CLASSES_MM3):
-        rows = [r for r in lesions if low < r.mean_mm3 <= high]
+        rows = [r for r in kept if low < r.mean_mm3 <= high]
         if rows:
-            mm3, share = [r.change_mm3 for r in rows], [r.change_mm3 / r.mean_mm3 for r in rows]
+            mm3, share = [abs(r.change_mm3) for r in rows], [abs(r.change_mm3) / r.mean_mm3 for r in rows]
             name = f"> {low:g}" if np.isinf(high) else f"{low:g}-{high:g}"
             lines.append(f"| {name} | {len(rows)} | {_quantiles(mm3, '.1f')} | {_quantiles(share, '.2f')} |")
-    noise_mm3, share = noise_rules(lesions)
-    lines += [
-        "",
-        f"noise_mm3 {noise_mm3:.1f} ({QUANTILE:.0%} of the lesions up to {SMALL_MM3:g} mm3), noise_share {share:.2f} (of the larger ones).",
-    ]
-    lines.append(f"With them {changed(lesions, noise_mm3, share)} of {len(lesions)} matched lesions would be called changed.")
-    return "\n".join(lines)
+    noise_mm3, share_95 = noise_rules(lesions)
+    of_what = f"{QUANTILE:.0%} of the lesions up to and above {SMALL_MM3:g} mm3"
+    called = f"with them {changed(lesions, noise_mm3, share_95)} of {len(kept)} kept lesions would be called changed"
+    return [*lines, "", f"noise_mm3 {noise_mm3:.1f}, noise_share {share_95:.2f} ({of_what}); {called}."]
 
 
-def _scan_line(name: str, rows: Sequence[CopyRow]) -> str:
-    n = len(rows)
-    new, gone = sum(r.new_lesions for r in rows) / n, sum(r.resolved_lesions for r in rows) / n
-    mm3 = sum(r.new_mm3 for r in rows) / n, sum(r.resolved_mm3 for r in rows) / n
-    alone = f"{sum(r.only_before for r in rows) / n:.2f}, {sum(r.only_after for r in rows) / n:.2f}"
-    worst = max(r.registration_mm for r in rows)
-    return (
-        f"| {name} | {n} | {worst:.2f} | {new:.2f} ({mm3[0]:.1f}) | {gone:.2f} ({mm3[1]:.1f}) | {alone} | {sum(r.matched for r in rows)} |"
-    )
+def _by_evidence(copies: Sequence[CopyRow], lesions: Sequence[LesionRow]) -> list[str]:
+    """How many lesions per copy would still be called new or resolved, if more were asked for than masks that do not meet."""
+    alone = [r for r in lesions if r.fate in {Fate.NEW, Fate.RESOLVED}]
+    rules = {"masks that do not meet": alone, "and more than 10 mm3": [r for r in alone if max(r.before_mm3, r.after_mm3) > 10.0]}
+    for p in UNSEEN:
+        rules[f"and the other visit's probability stays below {p:g}"] = [r for r in alone if r.other_probability < p]
+    for p in (0.1, 0.25, 0.5):
+        rules[f"and the new-lesion head reaches {p:g} there"] = [r for r in alone if r.change_probability >= p]
+    lines = ["| called new or resolved | per copy |", "|---|---|"]
+    return lines + [f"| {name} | {len(rows) / len(copies):.2f} |" for name, rows in rules.items()]
 
 
 def _quantiles(values: Sequence[float], how: str) -> str:
@@ -244,7 +281,7 @@ def read_rows(path: Path, kind: type[T]) -> list[T]:
     """The rows of a table that append wrote; none where it is not there."""
     if not path.is_file():
         return []
-    types = {"scan": str, **{f.name: int if f.type == "int" else float for f in fields(kind) if f.name != "scan"}}
+    types = {f.name: {"str": str, "int": int, "float": float}[str(f.type)] for f in fields(kind)}
     with path.open() as file:
         return [kind(**{k: types[k](v) for k, v in row.items()}) for row in csv.DictReader(file, delimiter="\t")]
 
@@ -298,7 +335,7 @@ def main(words: Sequence[str] | None = None) -> None:
         name = list(scans)[number % len(scans)]
         if (name, number // len(scans)) in done:
             continue
-        row, *lesions = one_copy(name, number // len(scans), scans[name], engine, limits, (given.spacing,) * 3)
+        row, lesions = one_copy(name, number // len(scans), scans[name], engine, limits, (given.spacing,) * 3)
         append(copies_path, [row])
         append(lesions_path, lesions)
         print(row, flush=True)
@@ -308,7 +345,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def one_copy(
     name: str, number: int, scan: PreparedScan, engine: Engine, limits: Limits, spacing_mm: tuple[float, float, float]
-) -> list[object]:
+) -> tuple[CopyRow, list[LesionRow]]:
     """Make a copy of a scan, the same every time, and measure it."""
     rng = np.random.default_rng([zlib.crc32(name.encode()), number])
     native, brain = load(scan.native), load(scan.native_brain_mask)
@@ -316,7 +353,8 @@ def one_copy(
     with tempfile.TemporaryDirectory() as folder:
         original = native.like(np.maximum(native.data, 0.0)), brain.like(brain.data > 0.5)
         prepared = prepare_pair(Path(folder), [original, (copy, mask)], spacing_mm)
-        return list(measure(name, number, prepared, engine, limits, copy_from_scan))
+        maps = maps_of(prepared, engine, limits)
+        return copy_row(name, number, maps, registration_error_mm(prepared, copy_from_scan)), lesion_rows(name, number, maps)
 
 
 if __name__ == "__main__":
