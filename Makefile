@@ -10,6 +10,7 @@
 #   make bench-accuracy   injected new lesions and null pairs: PREPARED="DIR DIR" OUT=DIR MODELS="FILE=label,label FILE=label" [PAIRS=56]
 #   make leave-one-out    the real cases, each with a model that never saw it: PREPARED, OUT and MODELS as above (another OUT)
 #   make calibrate        thresholds and temperatures, tables, docs: RESULTS="DIR DIR" (both OUTs); then MODEL=IN TO=OUT writes the model file
+#   make noise-floor      what a rescan changes, on prepared data: PREPARED="DIR DIR" OUT=DIR [MODEL=FILE] [N=20] [ARGS="--participant-label 01"]
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -31,10 +32,10 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export PYTHONNOUSERSITE := 1
 
 .PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation bench-accuracy \
-	leave-one-out calibrate constraints clean
+	leave-one-out calibrate noise-floor constraints clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -13
+	@sed -n '/^SHELL/q; s/^# \{0,1\}//p' Makefile
 
 # --- environments: one folder, a stamp file for each set of packages -------------------------------------------
 
@@ -109,6 +110,9 @@ calibrate: $(VENV)/.run
 	$(BIN)/python benchmarks/model_card.py tables $(RESULTS)
 	$(if $(MODEL),$(BIN)/python benchmarks/calibrate.py write $(MODEL) $(TO))
 	$(BIN)/python benchmarks/model_card.py docs
+
+noise-floor: $(VENV)/.run
+	$(BIN)/python benchmarks/noise_floor.py $(PREPARED) --out $(OUT) --copies $(or $(N),20) --model $(or $(MODEL),default) $(ARGS)
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new
