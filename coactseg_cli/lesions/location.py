@@ -144,14 +144,13 @@ def _along(affine: np.ndarray, shape: tuple[int, ...], world: int) -> np.ndarray
     direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     axis = int(np.argmax(abs(direction[world])))
     steps = np.arange(shape[axis], dtype=np.float64).reshape([-1 if i == axis else 1 for i in range(3)])
-    along: np.ndarray = steps * float(affine[world, axis])
-    return along
+    return steps * float(affine[world, axis])
 
 
 def _thick_pieces(fluid: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Open by a ball of FISSURE_HALF_MM and half a voxel; drop small pieces."""
     radius_mm = FISSURE_HALF_MM + max(spacing_mm) / 2
-    core = edt.edt(np.ascontiguousarray(fluid), anisotropy=spacing_mm) > radius_mm
+    core: np.ndarray = edt.edt(np.ascontiguousarray(fluid), anisotropy=spacing_mm) > radius_mm
     if not core.any():
         return core
     labels, count = label(fluid & (_distance_mm(core, spacing_mm) <= radius_mm))
