@@ -8,7 +8,7 @@ masks are given (moved, not found again), so errors of brain extraction are not 
 
 Run from the project: python benchmarks/noise_floor.py PREPARED... --out DIR [--copies 20] [--model FILE] [--participant-label long01 cs07]
 Writes DIR/copies.tsv (a row per copy) and DIR/lesions.tsv (a row per lesion of a copy). Copies that DIR holds already are not made again,
-so take another DIR for another model. Prints Markdown.
+so take another DIR for another model, and one run at a time for each DIR. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class LesionRow:
 
     @property
     def mean_mm3(self) -> float:
-        """Of both visits."""
-        return (self.before_mm3 + self.after_mm3) / 2
+        """Of both visits, with what merged into it or split off it: one of the two visits holds the whole family in one piece."""
+        return float(np.fmax(self.after_mm3 - self.change_mm3 / 2, self.before_mm3 + self.change_mm3 / 2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,12 @@ def test_rules_are_quantiles_of_small_changes_in_mm3_and_of_large_ones_as_a_shar
     assert np.isnan(nf.noise_rules(small, 0.5)[1])
 
 
+def test_the_mean_volume_is_that_of_the_family():
+    assert kept(20, 30).mean_mm3 == 25.0
+    assert nf.LesionRow("a", 0, "enlarging", 245.0, 883.0, 435.0, NAN, NAN).mean_mm3 == 665.5, "448 in two pieces before, 883 after"
+    assert nf.LesionRow("a", 0, "shrinking", 100.0, 40.0, -20.0, NAN, NAN).mean_mm3 == 90.0, "100 before, 80 in two pieces after"
+
+
 def test_a_change_counts_above_both_limits():
     rows = [kept(20, 31), kept(200, 231), kept(200, 229), kept(20, 29), nf.LesionRow("a", 0, "new", 0.0, 99.0, 99.0, 0.1, 0.1)]
     assert nf.changed(rows, 10.0, 0.14) == 2, "11 of 25.5 mm3 and 31 of 215.5 mm3, not 29 of 214.5, 9 of 24.5 or what is new"
