@@ -20,6 +20,7 @@ THICK_MM = 2.0  # a scan whose slices are at least so thick is a 2D scan
 BRIGHT = 1.2  # SD; smoothed tissue above may be a lesion that nobody labelled
 FLUID = -1.2  # SD of smoothed tissue
 WHITE = (-0.2, 0.65)  # SD of smoothed tissue; white matter lies at 0.1 to 0.4, cortex at 0.7 to 1.1 (docs/synthesis.md)
+EVEN_VOXELS, EVEN_SD = 7, 0.3  # white matter is even: SD of smoothed tissue in a cube around
 DEPTH_MM = 6.0  # below the brain's border
 VENTRICLE_DEPTH_MM = 22.0  # fluid deeper than this below the border is a ventricle
 
@@ -57,7 +58,9 @@ class Background:
     def white(self) -> np.ndarray:
         """Where lesions may lie: plausible white matter that is not forbidden."""
         low, high = WHITE
-        tissue = (self.smooth > low) & (self.smooth < high) & (self.depth_mm >= DEPTH_MM)
+        mean, square = (ndimage.uniform_filter(v, EVEN_VOXELS) for v in (self.smooth, self.smooth**2))
+        even = square - mean**2 < EVEN_SD**2  # no ribbon of cortex, whose mean with the fluid beside it may be that of white matter
+        tissue = even & (self.smooth > low) & (self.smooth < high) & (self.depth_mm >= DEPTH_MM)
         return np.asarray(tissue & ~self.forbidden)
 
     @cached_property
