@@ -10,7 +10,7 @@ import numpy as np
 from bids_app.tables import Column
 from coactseg_cli.lesions.fates import Fate
 from coactseg_cli.lesions.history import History, Sighting, Track
-from coactseg_cli.lesions.location import Location
+from coactseg_cli.lesions.location import MEANINGS, Location
 
 DAYS_PER_YEAR = 365.25
 NAN = float("nan")
@@ -34,7 +34,7 @@ LESION_COLUMNS = {
     "fate": Column("What the last comparison that concerns the lesion says", levels=FATE_LEVELS),
     "location": Column(
         "Where the lesion lies, by a rule on distances; see the documentation of the method",
-        levels={str(place): place.meaning for place in Location},
+        levels={str(place): meaning for place, meaning in MEANINGS.items()},
     ),
     "x_mm": Column("Centroid at last_session in its scanner coordinates, towards the right of the patient", units="mm"),
     "y_mm": Column("Centroid at last_session in its scanner coordinates, towards the front of the patient", units="mm"),
