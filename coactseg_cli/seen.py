@@ -50,12 +50,13 @@ def profile_of(spacing_mm: Sequence[float], brain_ml: float, image: Volume, brai
     Raises: ValueError where the brain is empty or constant.
     """
     _, in_plane, thickest = sorted(float(s) for s in spacing_mm)
-    values = image.data[brain].astype(np.float64)
-    if values.size == 0 or values.std() == 0:
+    values = image.data[brain]
+    mean, sd = (float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))) if values.size else (0.0, 0.0)
+    if sd == 0:
         msg = f"expected a brain with more than one intensity; got {values.size} voxels"
         raise ValueError(msg)
-    scores = np.percentile((values - values.mean()) / values.std(), PERCENTILES)
-    return ScanProfile(in_plane, thickest, extent_mm(image, brain), brain_ml, tuple(float(s) for s in scores))
+    scores = (float((p - mean) / sd) for p in np.percentile(values, PERCENTILES))
+    return ScanProfile(in_plane, thickest, extent_mm(image, brain), brain_ml, tuple(scores))
 
 
 def extent_mm(image: Volume, brain: np.ndarray) -> tuple[float, float, float]:

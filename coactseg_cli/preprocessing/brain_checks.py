@@ -102,5 +102,5 @@ def cut_cm2(brain: np.ndarray, spacing_mm: Sequence[float]) -> float:
     areas = []
     for axis in range(3):
         u, v = (spacing_mm[i] for i in range(3) if i != axis)
-        areas += [np.count_nonzero(brain.take(side, axis=axis)) * u * v / 100.0 for side in (0, -1)]
+        areas += [np.count_nonzero(np.moveaxis(brain, axis, 0)[side]) * u * v / 100.0 for side in (0, -1)]
     return float(max(areas))

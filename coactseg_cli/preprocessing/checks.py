@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coactseg_cli.preprocessing.brain_checks import brain_checks, brain_ml, change_checks
-from coactseg_cli.preprocessing.image_quality import contrast_checks, image_checks, scale_checks
+from coactseg_cli.preprocessing.image_quality import contrast_checks, image_checks, scale_checks, signal_of
 from coactseg_cli.preprocessing.protocol import protocol_checks
 from coactseg_cli.preprocessing.quality import Check
 from coactseg_cli.preprocessing.registration_checks import registration_checks
 from coactseg_cli.preprocessing.seen_checks import seen_checks
 from coactseg_cli.preprocessing.visit_facts import VisitFacts
-from coactseg_cli.seen import SeenRanges, profile_of
+from coactseg_cli.seen import ScanProfile, SeenRanges, profile_of
 
 
 def participant_checks(
@@ -36,13 +36,15 @@ def participant_checks(
         msg = f"expected one sidecar per visit; got {len(sidecars)} for {len(visits)} visits"
         raise ValueError(msg)
     sessions = [v.session for v in visits]
+    signals = [signal_of(v.native, v.native_brain) for v in visits]
+    profiles = [_profile(v) for v in visits]
     checks = (
         *preparation_checks(visits, comparable=comparable),
-        *(c for v in visits for c in image_checks(v.native, v.native_brain, v.session)),
-        *scale_checks([(v.native, v.native_brain) for v in visits], sessions),
-        *contrast_checks([(v.image, v.brain) for v in visits], sessions),
+        *(c for v, signal in zip(visits, signals, strict=True) for c in image_checks(v.native.spacing_mm, signal, v.session)),
+        *scale_checks(signals, sessions),
+        *contrast_checks([() if p is None else p.intensities for p in profiles], sessions),
         *protocol_checks(sidecars, sessions),
-        *(() if seen is None else (c for v in visits for c in _seen_of(v, seen))),
+        *(c for v, p in zip(visits, profiles, strict=True) if seen and p for c in seen_checks(p, seen, v.session)),
     )
     order = {session: i for i, session in enumerate(sessions)}
     return tuple(sorted(checks, key=lambda c: order[c.session]))
@@ -58,10 +60,9 @@ def preparation_checks(visits: Sequence[VisitFacts], *, comparable: bool = True)
     )
 
 
-def _seen_of(visit: VisitFacts, seen: SeenRanges) -> tuple[Check, ...]:
+def _profile(visit: VisitFacts) -> ScanProfile | None:
     """None where the brain is empty or constant: there is nothing to describe."""
     values = visit.image.data[visit.brain]
     if values.size == 0 or float(values.min()) == float(values.max()):
-        return ()
-    profile = profile_of(visit.native.spacing_mm, brain_ml(visit.native, visit.native_brain), visit.image, visit.brain)
-    return seen_checks(profile, seen, visit.session)
+        return None
+    return profile_of(visit.native.spacing_mm, brain_ml(visit.native, visit.native_brain), visit.image, visit.brain)

@@ -55,7 +55,6 @@ CONTRAST = Rule(
     "so look at each of them.",
     high=0.4,
 )
-CONTRAST_PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
 EROSION = 3  # voxels in plane that are left out at the brain's edge, where a Laplacian sees the edge
 LEAST_VOXELS = 500
 
@@ -71,19 +70,13 @@ class Signal:
     smoothness_mm: float
 
 
-def image_checks(scan: Volume, brain: np.ndarray, session: str | None) -> tuple[Check, ...]:
-    """The checks of one scan.
-
-    Args:
-        scan: (X, Y, Z) on its own grid.
-        brain: (X, Y, Z) bool, on the same grid.
-        session: the visit.
-    """
-    shortest, in_plane, thickest = sorted(scan.spacing_mm)
-    checks = THICKNESS.judge(thickest, session) + ANISOTROPY.judge(thickest / shortest, session) + IN_PLANE.judge(in_plane, session)
-    signal = signal_of(scan, brain)
+def image_checks(spacing_mm: Sequence[float], signal: Signal, session: str | None) -> tuple[Check, ...]:
+    """The checks of one scan by itself; `spacing_mm`: of its own grid."""
+    shortest, in_plane, thickest = sorted(spacing_mm)
     return (
-        *checks,
+        *THICKNESS.judge(thickest, session),
+        *ANISOTROPY.judge(thickest / shortest, session),
+        *IN_PLANE.judge(in_plane, session),
         *SNR.judge(_ratio(signal.tissue, signal.noise_sd), session),
         *CNR.judge(_ratio(signal.tissue - signal.fluid, signal.noise_sd), session),
         *SHARPNESS.judge(signal.smoothness_mm, session),
@@ -96,7 +89,7 @@ def _ratio(above: float, below: float) -> float:
 
 
 def signal_of(scan: Volume, brain: np.ndarray) -> Signal:
-    """Measure intensities and noise inside a brain."""
+    """Measure intensities and noise of a scan, (X, Y, Z) on its own grid, inside its brain, bool on the same grid."""
     if np.count_nonzero(brain) < LEAST_VOXELS:
         return Signal(*(float("nan"),) * 5)
     box = box_of(brain, 1)
@@ -152,23 +145,18 @@ def _width_mm(scan: Volume, brain: np.ndarray, axis: int, variance: float) -> fl
     return scan.spacing_mm[axis] * float(np.sqrt(-2.0 * np.log(2.0) / np.log(alike))) if 0 < alike < 1 else float("nan")
 
 
-def scale_checks(scans: Sequence[tuple[Volume, np.ndarray]], sessions: Sequence[str | None]) -> tuple[Check, ...]:
-    """The median of the brain relative to that of the visit before, in the scanner's own unit; scans with their brains."""
-    tissue = [float(np.median(scan.data[brain])) if brain.any() else float("nan") for scan, brain in scans]
-    ratios = [_ratio(after, before) for before, after in pairwise(tissue)]
+def scale_checks(signals: Sequence[Signal], sessions: Sequence[str | None]) -> tuple[Check, ...]:
+    """The median of the brain relative to that of the visit before, in the scanner's own unit."""
+    ratios = [_ratio(after.tissue, before.tissue) for before, after in pairwise(signals)]
     return tuple(c for ratio, session in zip(ratios, sessions[1:], strict=True) for c in SCALE.judge(ratio, session))
 
 
-def contrast_checks(images: Sequence[tuple[Volume, np.ndarray]], sessions: Sequence[str | None]) -> tuple[Check, ...]:
-    """The largest difference, in z-scores, of a percentile of the brain from that of the visit before; images with their brains."""
-    scores = [_scores(image, brain) for image, brain in images]
-    changes = [float(np.abs(after - before).max()) for before, after in pairwise(scores)]
+def contrast_checks(scores: Sequence[Sequence[float]], sessions: Sequence[str | None]) -> tuple[Check, ...]:
+    """The largest difference of a percentile of the z-scored brain from that of the visit before.
+
+    Args:
+        scores: per visit z-scores at seen.PERCENTILES; empty where there are none, and nothing is compared.
+        sessions: per visit.
+    """
+    changes = [max(abs(x - y) for x, y in zip(b, a, strict=True)) if b and a else float("nan") for b, a in pairwise(scores)]
     return tuple(c for change, session in zip(changes, sessions[1:], strict=True) for c in CONTRAST.judge(change, session))
-
-
-def _scores(image: Volume, brain: np.ndarray) -> np.ndarray:
-    values = image.data[brain].astype(np.float64)
-    if values.size == 0 or values.std() == 0:
-        return np.full(len(CONTRAST_PERCENTILES), np.nan)
-    scores: np.ndarray = (np.percentile(values, CONTRAST_PERCENTILES) - values.mean()) / values.std()
-    return scores
