@@ -246,8 +246,8 @@ def rescan(visit: CheckedVisit, rng: np.random.Generator) -> np.ndarray:
     centre = apply(image.affine, np.argwhere(visit.brain).mean(axis=0)[None])[0]
     motion = small_motion(rng, centre, RESCAN_MM, RESCAN_DEG)
     moved = resample(image, grid_of(image), motion, Interpolation.CUBIC).data
-    inside = visit.native.data[visit.native_brain]
-    sd = np.sqrt(2.0) * noise_sd(visit.native, visit.native_brain) / max(float(inside.std()), 1e-6)
+    normalised_by = float(image.data[visit.brain].std()) / max(float(visit.native.data[visit.native_brain].std()), 1e-6)
+    sd = np.sqrt(2.0) * noise_sd(visit.native, visit.native_brain) * normalised_by
     noise = visit.native.like(rng.normal(0.0, sd, visit.native.shape).astype(np.float32))
     added = resample(noise, grid_of(image), np.linalg.inv(visit.individual_from_orig), Interpolation.CUBIC).data
     return np.where(visit.brain, moved + added, np.float32(0.0))

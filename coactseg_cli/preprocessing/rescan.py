@@ -6,12 +6,13 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from coactseg_cli.preprocessing.resampling import Grid, Interpolation, grid_of, resample
+from coactseg_cli.preprocessing.resampling import Grid, Interpolation, grid_of, inside_field, resample
 from coactseg_cli.preprocessing.transforms import translation
 from coactseg_cli.volumes import Volume
 
 THICK = 1.5  # slices are thick where one edge of a voxel is so many times the shortest
 SUBSLICE_MM = 1.0  # a thick slice is averaged over planes no farther apart than this
+PEDESTAL = 1.0  # under what is interpolated, so that the dark rim of a cubic spline is not cut off at zero: in a scan it is not
 _LAPLACE = np.outer((1.0, -2.0, 1.0), (1.0, -2.0, 1.0))  # no answer to a plane or a straight edge; its squares sum to 36
 _NORMAL_MEDIAN = 0.6745  # median of |x| of a normal variable, in standard deviations
 
@@ -72,7 +73,7 @@ def through_slices(fine: Volume, scan: Grid, fine_from_scan: np.ndarray) -> Volu
         fine voxels --mean through each slice--> scan voxels --cubic--> fine voxels
 
     Args:
-        fine: (X, Y, Z) float32, 0 outside its field of view.
+        fine: (X, Y, Z) float32 between 0 and about 2, 0 outside its field of view.
         scan: the grid of the scan. Where its voxels are about cubes nothing is averaged.
         fine_from_scan: (4, 4), RAS mm, points of the scan's space to points of the fine volume's.
 
@@ -85,7 +86,10 @@ def through_slices(fine: Volume, scan: Grid, fine_from_scan: np.ndarray) -> Volu
     if axis is not None:
         split = (*scan.shape[:axis], scan.shape[axis], planes, *scan.shape[axis + 1 :])
         shown = shown.reshape(split).mean(axis=axis + 1)
-    return resample(Volume(shown, scan.affine), grid_of(fine), np.linalg.inv(fine_from_scan), Interpolation.CUBIC)
+    back, scan_from_fine = grid_of(fine), np.linalg.inv(fine_from_scan)
+    raised = resample(Volume(shown + PEDESTAL, scan.affine), back, scan_from_fine, Interpolation.CUBIC)
+    inside = inside_field(back, scan, scan_from_fine)
+    return raised.like(np.where(inside, raised.data - np.float32(PEDESTAL), np.float32(0.0)))
 
 
 def _refined(grid: Grid, axis: int, planes: int) -> Grid:
