@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw
 
+from bids_app.fates import UNCHANGED, LesionMap, look_of
 from bids_app.slices import brain_region, choose_slices, field_around, nearest_slice, spread, usual_views
 from bids_app.tiles import (
     GAP,
@@ -34,10 +35,10 @@ from bids_app.tiles import (
 )
 
 ALL_COLOUR: Colour = (255, 200, 40)  # amber: every lesion of a visit
-NEW_COLOUR: Colour = (255, 70, 110)  # red: new at the follow-up, drawn thicker so that it shows without colour too
-RESOLVED_COLOUR: Colour = (90, 220, 130)  # green: gone at the follow-up
+NEW_COLOUR: Colour = look_of("new").rgb  # red: new at the follow-up, drawn thicker so that it shows without colour too
 BRAIN_COLOUR: Colour = (70, 190, 255)  # blue: brain mask
 
+DOTTED = ("resolved", "shrinking", "merged")
 PERCENTILES = (1.0, 99.95)  # of the grey values: black and white; so high that a bright lesion keeps its inner structure
 
 
@@ -51,9 +52,15 @@ def new_lesions(mask: np.ndarray) -> Overlay:
     return Overlay(mask, NEW_COLOUR, "new lesions", 2)
 
 
-def resolved_lesions(mask: np.ndarray) -> Overlay:
-    """Contour what is gone at the follow-up."""
-    return Overlay(mask, RESOLVED_COLOUR, "resolved lesions", 2)
+def of_fate(mask: np.ndarray, fate: str) -> Overlay:
+    """Contour lesions of one fate: what came or grew with a full line, what went or shrank with a dotted one, change thicker."""
+    width = 1 if fate in UNCHANGED else 3 if fate in DOTTED else 2
+    return Overlay(mask, look_of(fate).rgb, f"{fate} lesions", width, dotted=fate in DOTTED)
+
+
+def by_fate(lesions: LesionMap) -> tuple[Overlay, ...]:
+    """Contour lesions by what became of them, what matters most drawn last."""
+    return tuple(of_fate(lesions.of(look.word), look.word) for look in reversed(lesions.present))
 
 
 def grey_window(volumes: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]) -> Window:
@@ -92,6 +99,7 @@ def mosaic(
     columns: int = 4,
     width: int = 1080,
     origin_mm: Triple | None = None,
+    guide: Overlay | None = None,
 ) -> Picture:
     """Draw axial slices in rows, with contours.
 
@@ -99,18 +107,19 @@ def mosaic(
         image: (X, Y, Z).
         spacing_mm: voxel edges.
         window: grey values shown as black and white.
-        overlays: drawn in order; slices are chosen from the last one that is not empty (see choose_slices).
+        overlays: drawn in order.
         brain: (X, Y, Z) bool: the rest is black and cut off.
         outline: draw the brain mask's contour too.
         slices: axial indices; None: chosen.
         columns: tiles in a row.
         width: of the picture in pixels.
         origin_mm: scanner place of voxel 0, for naming the slices in mm.
+        guide: slices are chosen to cut it (see choose_slices); None: the last overlay that is not empty.
 
     Raises: ValueError where a mask has another shape than the image.
     """
     _require_shape(image, [*(o.mask for o in overlays), brain])
-    guide = next((o for o in reversed(overlays) if o.mask.any()), all_lesions(np.zeros(image.shape, bool)))
+    guide = guide or next((o for o in reversed(overlays) if o.mask.any()), all_lesions(np.zeros(image.shape, bool)))
     chosen, shown, total = choose_slices(guide.mask, brain) if slices is None else (tuple(slices), 0, 0)
     drawn = (Overlay(brain, BRAIN_COLOUR, "brain mask"), *overlays) if outline and brain is not None else tuple(overlays)
     region = brain_region(image, brain, spacing_mm)
@@ -189,47 +198,50 @@ def flicker(
 def triptych(
     baseline: np.ndarray,
     followup: np.ndarray,
-    new_mask: np.ndarray,
-    all_mask: np.ndarray | None,
+    focus: Overlay,
+    others: Sequence[Overlay] = (),
     *,
     centre: Sequence[float],
     spacing_mm: Triple,
     window: Window,
+    on_baseline: bool = False,
     field_mm: float = 48.0,
     width: int = 1080,
     name: str = "lesion",
 ) -> Picture:
-    """Draw one new lesion in axial slices: baseline, follow-up, follow-up with contours, and where in the head it lies.
+    """Draw one lesion in axial slices: baseline, follow-up, one of them with contours, and where in the head it lies.
 
     Args:
         baseline: (X, Y, Z).
         followup: (X, Y, Z), same shape.
-        new_mask: (X, Y, Z) bool, new lesions.
-        all_mask: (X, Y, Z) bool, all lesions of the follow-up; None: not drawn.
-        centre: voxel indices (x, y, z) of the lesion; the nearest slice with new lesion near it is shown.
+        focus: what the picture is about, drawn over the others.
+        others: further contours, in order.
+        centre: voxel indices (x, y, z) of the lesion; the nearest slice with something of the focus near it is shown.
         spacing_mm: voxel edges.
         window: grey values shown as black and white.
+        on_baseline: contours on the baseline, for a lesion that is gone; else on the follow-up.
         field_mm: edge of the field that is shown.
         width: of the picture in pixels.
         name: of the lesion, for the alt text.
 
     Raises: ValueError where the shapes differ.
     """
-    _require_shape(baseline, [followup, new_mask, all_mask])
+    _require_shape(baseline, [followup, focus.mask, *(o.mask for o in others)])
     edge = (width - 3 * GAP) // 4
     box = field_around(baseline.shape, centre, spacing_mm, field_mm)
-    view = View(Plane.AXIAL, nearest_slice(new_mask, box, centre[2]))
-    overlays = (new_lesions(new_mask),) if all_mask is None else (all_lesions(all_mask | new_mask), new_lesions(new_mask))
+    view = View(Plane.AXIAL, nearest_slice(focus.mask, box, centre[2]))
+    overlays = (*others, focus)
     crop = Scene(baseline, spacing_mm, window, box, edge / field_mm)
-    whole = brain_region(followup, None, spacing_mm)
-    head = Scene(followup, spacing_mm, window, whole, edge / max(plane_mm(Plane.AXIAL, whole, spacing_mm)))
+    marked, visit = (baseline, "Baseline") if on_baseline else (followup, "Follow-up")
+    whole = brain_region(marked, None, spacing_mm)
+    head = Scene(marked, spacing_mm, window, whole, edge / max(plane_mm(Plane.AXIAL, whole, spacing_mm)))
     panels = (
         (draw_tile(crop, view), "Baseline"),
         (draw_tile(replace(crop, image=followup), view), "Follow-up"),
-        (draw_tile(replace(crop, image=followup, overlays=overlays), view), "Follow-up, contours"),
-        (_locate(head, view, box), "Where"),
+        (draw_tile(replace(crop, image=marked, overlays=overlays), view), f"{visit}, contours"),
+        (_locate(head, view, box, focus.colour), "Where"),
     )
-    alt = f"{name}: baseline, follow-up, follow-up with contours, place in the head; axial, patient's right on the left"
+    alt = f"{name}: baseline, follow-up, {visit.lower()} with contours, place in the head; axial, patient's right on the left"
     return encode(join_row([_frame(tile, edge, title) for tile, title in panels]), alt, "", overlays)
 
 
@@ -244,13 +256,13 @@ def _blacken(image: np.ndarray, brain: np.ndarray | None, window: Window) -> np.
     return image if brain is None or not brain.any() else np.where(brain, image, window[0])
 
 
-def _locate(scene: Scene, view: View, box: Region) -> Image.Image:
+def _locate(scene: Scene, view: View, box: Region, colour: Colour) -> Image.Image:
     """Draw a whole slice with the field of the crops as a frame."""
     tile = draw_tile(scene, view)
     nx, ny = scene.image.shape[:2]
     sx, sy = (step * scene.scale for step in scene.spacing_mm[:2])
     corners = ((nx - box[0].stop) * sx, (ny - box[1].stop) * sy, (nx - box[0].start) * sx - 1, (ny - box[1].start) * sy - 1)
-    ImageDraw.Draw(tile).rectangle(corners, outline=NEW_COLOUR, width=2)
+    ImageDraw.Draw(tile).rectangle(corners, outline=colour, width=2)
     return tile
 
 

@@ -8,7 +8,9 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bids_app.fates import UNCHANGED, look_of, rank_of
 from bids_app.tiles import Flicker, Picture
+from bids_app.timeline import Chart
 
 Cell = str | int | float | None  # None and NaN are shown as n/a
 
@@ -62,10 +64,20 @@ class VisitSection:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """One new lesion from near."""
+    """One lesion from near."""
 
-    title: str  # for instance 'new-1, 231 mm³'
+    title: str  # for instance 'Lesion 12: new, 231 mm³'
     picture: Picture  # figures.triptych
+    anchor: str = ""  # id of the figure, for links from the table of lesions
+
+
+@dataclass(frozen=True, slots=True)
+class CropGroup:
+    """Lesions of one fate from near, the largest first."""
+
+    fate: str  # new, enlarging, resolved
+    total: int  # how many there are; more than are shown
+    crops: tuple[Crop, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +90,100 @@ class PairSection:
     volume_new_mm3: float
     n_resolved: int | None = None  # None: not looked for
     volume_resolved_mm3: float | None = None
-    lesions: Picture | None = None  # figures.mosaic of the follow-up with new and all lesions
+    fates: tuple[tuple[str, int], ...] = ()  # tracked lesions by fate, in the reader's order; empty: not tracked
+    n_new_supported: int | None = None  # of the tracked new lesions, those that the new-lesion map shows too; None: not known
+    lesions: Picture | None = None  # figures.mosaic of the follow-up with what became of the lesions
+    difference: Picture | None = None  # differences.difference
     flicker: Flicker | None = None
-    crops: tuple[Crop, ...] = ()
+    crops: tuple[CropGroup, ...] = ()
     table: Table | None = None  # a row per new lesion
     findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LesionRow:
+    """One lesion over all visits."""
+
+    number: int  # its lasting number
+    fate: str  # the latest comparison's
+    location: str
+    volumes_mm3: tuple[Cell, ...]  # per visit
+    change_mm3: float
+    annualised_mm3: float  # per year
+    mean_probability: float
+    max_probability: float
+    note: str = ""  # merged into, split from
+    anchor: str = ""  # id of its picture; empty: none
+
+    @property
+    def changed(self) -> bool:
+        """Whether a reader who looks for change wants it."""
+        return self.fate not in UNCHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class LesionTable:
+    """Every lesion ever seen."""
+
+    visits: tuple[str, ...]
+    rows: tuple[LesionRow, ...]
+
+    @property
+    def changed(self) -> tuple[LesionRow, ...]:
+        """Lesions with a change, by fate, then by size of the change (of a lesion seen once: its volume)."""
+        rows = [row for row in self.rows if row.changed]
+        return tuple(sorted(rows, key=lambda r: (rank_of(r.fate), -_size(r), r.number)))
+
+    @property
+    def unchanged(self) -> tuple[LesionRow, ...]:
+        """The others, by number."""
+        return tuple(sorted((row for row in self.rows if not row.changed), key=lambda r: r.number))
+
+
+def _size(row: LesionRow) -> float:
+    if math.isfinite(row.change_mm3):
+        return abs(row.change_mm3)
+    return max((v for v in row.volumes_mm3 if isinstance(v, int | float) and math.isfinite(v)), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One check of quality that was made."""
+
+    visit: str
+    name: str
+    value: float
+    units: str
+    low: float  # limits; NaN on a side that has none
+    high: float
+    raised: bool
+    reason: str  # what it means and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How far the results of this participant can be trusted."""
+
+    flags: tuple[Flag, ...] | None = None  # None: no checks are on record
+    selfcheck: Table | None = None
+    selfcheck_reading: str = ""  # one line
+    agreement: tuple[Table, ...] = ()  # of the maps with each other
+
+    @property
+    def raised(self) -> tuple[Flag, ...]:
+        """Checks that found something."""
+        return tuple(flag for flag in self.flags or () if flag.raised)
+
+    @property
+    def passed(self) -> tuple[Flag, ...]:
+        """Checks that found nothing."""
+        return tuple(flag for flag in self.flags or () if not flag.raised)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to say."""
+        return self.flags is not None or self.selfcheck is not None or bool(self.agreement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +203,15 @@ class SubjectReport:
     research_line: str  # 'Research use only; model trained on N pairs and M single scans'
     version: str  # of CoactSeg
     headline: tuple[Finding, ...] = ()  # empty: the latest visit and comparison
+    reading: str = ""  # the headline as one sentence
+    charts: tuple[Chart, ...] = ()  # over the visits
     visits: tuple[VisitSection, ...] = ()
     pairs: tuple[PairSection, ...] = ()
-    methods: tuple[str, ...] = ()  # paragraphs
+    lesions: LesionTable | None = None  # None: not tracked
+    overviews: tuple[Picture, ...] = ()  # glass brain, view from an angle
+    quality: Quality = Quality()
+    methods: tuple[str, ...] = ()  # paragraphs, to be pasted
+    references: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()  # name and value of what decided the maps
     errors: tuple[Problem, ...] = ()
 
@@ -144,6 +250,15 @@ def format_cell(value: Cell, digits: int = 2) -> str:
     return text.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
 
 
+def format_figures(value: Cell) -> str:
+    """Write a number of unknown size with four significant figures, as format_cell otherwise."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return format_cell(value)
+    if value == 0 or float(value).is_integer():
+        return format_cell(float(value), 0)
+    return format_cell(float(value), min(max(3 - math.floor(math.log10(abs(value))), 0), 6))
+
+
 def quote_css(text: str) -> str:
     """Write text as a CSS string in which nothing can end the string or the style element."""
     return '"' + "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):06x}" for c in text) + '"'
@@ -154,6 +269,8 @@ def environment() -> Environment:
     """The templates' surroundings, for every page: escaping is on, and a field that a template misspells is an error."""
     made = Environment(loader=PackageLoader("bids_app"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["cell"] = format_cell
+    made.filters["figures"] = format_figures
+    made.filters["look"] = look_of
     made.filters["css"] = quote_css
     made.tests["numeric"] = lambda value: value is None or isinstance(value, int | float)
     return made

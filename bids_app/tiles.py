@@ -94,6 +94,7 @@ class Scene:
     scale: float  # pixels per mm
     overlays: tuple[Overlay, ...] = ()
     origin_mm: Triple | None = None  # scanner place of voxel 0; None: slices are named by index
+    colours: np.ndarray | None = None  # (256, 3) uint8: what black to white become; None: grey
 
 
 def cut(volume: np.ndarray, view: View, region: Region) -> np.ndarray:
@@ -127,7 +128,8 @@ def draw_tile(scene: Scene, view: View) -> Image.Image:
     lo, hi = scene.window
     grey = np.clip((cut(scene.image, view, scene.region).astype(np.float64) - lo) / (hi - lo), 0.0, 1.0)
     grey = np.nan_to_num(grey * 255.0).round().astype(np.uint8)
-    pixels = np.array(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
+    levels = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
+    pixels = np.repeat(levels[..., None], 3, axis=2) if scene.colours is None else scene.colours[levels]
     for overlay in scene.overlays:
         line = contour(cut(overlay.mask, view, scene.region), size, overlay.width)
         pixels[line & dots(line.shape) if overlay.dotted else line] = overlay.colour
@@ -169,7 +171,7 @@ def _write_marks(tile: Image.Image, scene: Scene, view: View) -> None:
     axis = "xyz"[view.plane]
     place = f"{axis} {view.index}"
     if scene.origin_mm is not None:
-        place = f"{axis} {scene.origin_mm[view.plane] + view.index * scene.spacing_mm[view.plane]:.0f} mm"
+        place = f"{axis} {round(scene.origin_mm[view.plane] + view.index * scene.spacing_mm[view.plane])} mm"
     write(tile, (5, tile.height - 5), place, anchor="ls", size=12)
 
 
@@ -211,10 +213,15 @@ def draw_sheet(scene: Scene, rows: Sequence[Sequence[View]]) -> Image.Image:
 
 
 def encode(image: Image.Image, alt: str, note: str = "", overlays: Sequence[Overlay] = ()) -> Picture:
-    """To JPEG, full colour resolution for thin lines; the same pixels give the same bytes."""
-    buffer = io.BytesIO()
-    image.convert("RGB" if overlays else "L").save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    """Encode slices, in colour where something is drawn over them; the overlays become the legend and end the alternative text."""
     legend = tuple(("#{:02x}{:02x}{:02x}".format(*o.colour), o.label) for o in overlays)
     if legend:
         alt = f"{alt}; contours: {', '.join(label for _, label in legend)}"
+    return encode_image(image.convert("RGB" if overlays else "L"), alt, note, legend)
+
+
+def encode_image(image: Image.Image, alt: str, note: str = "", legend: tuple[tuple[str, str], ...] = ()) -> Picture:
+    """To JPEG, full colour resolution for thin lines; the same pixels give the same bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
     return Picture(buffer.getvalue(), "image/jpeg", image.width, image.height, alt, note, legend)
