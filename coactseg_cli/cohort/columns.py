@@ -88,6 +88,7 @@ BOTH = {
     "brain_mask_volume_mm3": Column("Volume of the brain mask of the visit, of a pair of the follow-up; a covariate", MM3),
     "n_flags": Column("Number of quality flags of the visit, of a pair of the follow-up"),
     "flags": Column("Names of the quality flags, separated by ';'"),
+    "hand_corrected": Column("1 where a mask that the row rests on was corrected by hand (--from-masks), else 0"),
     "model_name": Column("Name of the model"),
     "model_sha256": Column("SHA-256 of the model's file"),
     "coactseg_version": Column("Version of the program that made the maps"),

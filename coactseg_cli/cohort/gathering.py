@@ -94,7 +94,7 @@ def _by_participant(row: Cells) -> str:
 
 
 def _read(folder: Folder, base: Path) -> _Part:
-    name = Path(os.path.relpath(folder.root.resolve(), base.resolve())).as_posix()
+    name = Path(os.path.relpath(folder.root, base)).as_posix()
     places, problems = _places(folder.root), list(folder.problems)
     found: dict[str, results.Found] = {}
     states: dict[str, State] = {}
@@ -137,7 +137,7 @@ def _unfinished(folder: Folder, subjects: set[str], segmented: set[str]) -> dict
 
 def _page(root: Path, subject: str, base: Path) -> str:
     page = root / f"sub-{subject}.html"
-    return Path(os.path.relpath(page.resolve(), base.resolve())).as_posix() if page.is_file() else NA
+    return Path(os.path.relpath(page, base)).as_posix() if page.is_file() else NA
 
 
 # ---- several folders

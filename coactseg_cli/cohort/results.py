@@ -168,7 +168,7 @@ def _visit_row(visit: _Visit, place: int, days: str, flags: list[Cells] | None) 
         row["brain_mask_volume_mm3"] = _brain_volume(visit)
     load, brain = number(row.get("all_volume_mm3", NA)), number(row["brain_mask_volume_mm3"])
     row["lesion_load_percent"] = cell(100.0 * load / brain if brain > 0 else math.nan)
-    if row.get("n_flags", NA) == NA and flags is not None:
+    if flags is not None and (row.get("n_flags", NA) == NA or (flags and row.get("flags", NA) == NA)):
         row |= {"n_flags": str(len(flags)), "flags": ";".join(flag["name"] for flag in flags) or NA}
     return row | _made_with(visit)
 
@@ -197,6 +197,7 @@ def _made_with(visit: _Visit) -> Cells:
     model = facts.get("Model")
     model = model if isinstance(model, dict) else {}
     return {
+        "hand_corrected": str(int(bool(facts.get("HandCorrected")))) if facts else NA,
         "model_name": cell(model.get("Name")),
         "model_sha256": cell(model.get("SHA256")),
         "coactseg_version": cell(facts.get("CoactSegVersion")),
@@ -248,6 +249,8 @@ def _maps(visit: _Visit) -> dict[str, Cells]:
                 if baseline is not None and table.is_file():
                     cells = found.setdefault(f"ses-{str(baseline).removeprefix('ses-')}", {})
                     cells |= _counted(table, kind) | {f"threshold_{kind}": cell(facts.get("Threshold"))}
+                    if facts.get("HandCorrected"):
+                        cells["hand_corrected"] = "1"
     return found
 
 
@@ -257,6 +260,8 @@ def _pair_row(pair: _Pair, visits: list[_Visit], rows: list[Cells], changes: Map
     consecutive = pair.followup - pair.baseline == 1
     row = {name: after.get(name, NA) for name in (*IDENTITY, *BOTH)} | pair.cells
     row |= {"row_type": RowType.PAIR.value, "baseline_session_id": visits[pair.baseline].session, "consecutive": str(int(consecutive))}
+    if before["hand_corrected"] == "1":
+        row["hand_corrected"] = "1"
     if consecutive:
         row |= changes.get(after["session_id"], {})
     days, volume, brain = (_difference(before, after, name) for name in ("days", "all_volume_mm3", "brain_mask_volume_mm3"))

@@ -96,7 +96,7 @@ def headline(cohort: Cohort) -> tuple[Finding, ...]:
 
 def warnings(cohort: Cohort) -> list[str]:
     """What a reader must know before using the numbers."""
-    return [*_missing(cohort), *_mixtures(cohort), *_places(cohort), *_floor(cohort)]
+    return [*_missing(cohort), *_mixtures(cohort), *_places(cohort), *_floor(cohort), *_corrected(cohort)]
 
 
 def _missing(cohort: Cohort) -> list[str]:
@@ -159,6 +159,11 @@ def _floor(cohort: Cohort) -> list[str]:
     if not wrong:
         return []
     return [f"In {wrong} of {len(values)} visits the network calls something new where the visit is compared with itself."]
+
+
+def _corrected(cohort: Cohort) -> list[str]:
+    n = sum(row["hand_corrected"] == "1" for row in cohort.visits)
+    return [f"Masks of {n} of {len(cohort.visits)} visits were corrected by hand."] if n else []
 
 
 def versions(cohort: Cohort) -> tuple[tuple[str, str], ...]:

@@ -110,6 +110,16 @@ def test_further_pairs_are_rows_of_their_own(out: Path) -> None:
     assert (pair["enlarging_lesions"], pair["enlarging_change_mm3"], pair["volume_change_mm3"]) == ("n/a", "n/a", "200")
 
 
+@pytest.mark.parametrize(
+    ("session", "desc", "marked"), [("01", "all", ["1", "0", "1"]), ("02", "all", ["0", "1", "1"]), ("02", "new", ["0", "0", "1"])]
+)
+def test_what_was_corrected_by_hand_is_marked(out: Path, session: str, desc: str, marked: list[str]) -> None:
+    """Visit 1, visit 2, their pair."""
+    two_visits(out, "01")
+    dseg(out, "01", session, desc, [5.0], BaselineSession="01", HandCorrected=True)
+    assert [row["hand_corrected"] for row in gather(out).rows] == marked
+
+
 def test_one_visit_without_a_session_label_has_its_brain_measured(out: Path) -> None:
     dseg(out, "05", None, "all", [10.5, 20.0])
     brain(out, "05", None, "hd-bet", Flags=[{"Name": "brain-volume", "Message": "Small."}])
