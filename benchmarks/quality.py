@@ -169,6 +169,7 @@ def rotation(direction: Sequence[float], degrees: float) -> Callable[[np.ndarray
 
 DIRECTIONS = {"x": (1, 0, 0), "y": (0, 1, 0), "z": (0, 0, 1), "oblique": (1, -1, 1)}
 OFF = ("registration-residual", "registration-similarity")
+ALONGSIDE = (*OFF, "brain-overlap")
 MOTIONS = (
     *(
         Degradation(f"moved by {mm} mm, {name}", moved(shift(d, mm)), OFF if mm > 5 else OFF[:1], compares=True)
@@ -176,7 +177,7 @@ MOTIONS = (
         for name, d in DIRECTIONS.items()
     ),
     *(
-        Degradation(f"turned by {degrees} degrees, {name}", moved(rotation(d, degrees)), OFF if degrees > 5 else OFF[:1], compares=True)
+        Degradation(f"turned by {degrees} degrees, {name}", moved(rotation(d, degrees)), OFF[:1], compares=True)
         for degrees in (2, 3, 5, 10)
         for name, d in DIRECTIONS.items()
     ),
@@ -205,6 +206,13 @@ def profile(visit: VisitFacts) -> ScanProfile:
     return profile_of(visit.native.spacing_mm, brain_ml(visit.native, visit.native_brain), visit.image, visit.brain)
 
 
+def another_head(visit: VisitFacts, other: VisitFacts) -> VisitFacts:
+    """Somebody else's scan in the place of a visit, the centres of the two brains on each other."""
+    here, there = (apply(v.image.affine, np.argwhere(v.brain).mean(axis=0)[None])[0] for v in (visit, other))
+    place = other.orig_from_individual @ translation(there - here)
+    return rendered(replace(visit, orig_from_individual=place), other.native, other.native_brain)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Cohort:
     """Prepared participants."""
@@ -226,6 +234,16 @@ class Cohort:
             *before, last = visits
             checks = self.check(subject, [*before, how.spoil(last)])
             found.append((subject, tuple(c for c in checks if c.session == last.session)))
+        return found
+
+    def exchanged(self) -> list[tuple[str, tuple[Check, ...]]]:
+        """Every pair with each other participant's scan as its follow-up: names, and the checks of that visit."""
+        found = []
+        for subject, visits in self.visits.items():
+            for other, facts in self.visits.items():
+                if len(visits) == 2 and other != subject:
+                    checks = self.check(subject, [visits[0], another_head(visits[1], facts[-1])])
+                    found.append((f"{subject} and {other}", tuple(c for c in checks if c.session == visits[1].session)))
         return found
 
 
@@ -254,11 +272,16 @@ def main() -> None:
         print(f"{name:26s} {min(found):9.3f} {max(found):9.3f}   {checks[0].low} {checks[0].high}")
     print("\nDegraded: what must see it, in how many cases it does, values")
     for how in (*DEGRADATIONS, *MOTIONS):
-        results = cohort.spoiled(how)
-        for name in how.seen_by:
-            found = [c for _, checks in results for c in checks if c.name == name]
-            numbers = " ".join(f"{c.value:.2f}" for c in found)
-            print(f"{how.name:34s} {name:26s} {sum(c.flagged for c in found)} of {len(results)}   {numbers}")
+        show(how.name, how.seen_by, cohort.spoiled(how))
+    show("another head", ALONGSIDE, cohort.exchanged())
+
+
+def show(name: str, seen_by: Sequence[str], results: Sequence[tuple[str, Sequence[Check]]]) -> None:
+    """A line per check that must see a degradation."""
+    for wanted in seen_by:
+        found = [c for _, checks in results for c in checks if c.name == wanted]
+        numbers = " ".join(f"{c.value:.2f}" for c in found)
+        print(f"{name:34s} {wanted:26s} {sum(c.flagged for c in found)} of {len(results)}   {numbers}", flush=True)
 
 
 if __name__ == "__main__":

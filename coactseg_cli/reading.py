@@ -22,6 +22,7 @@ from coactseg_cli.lesion_files import earlier_ids, follow, rules_of, visit_facts
 from coactseg_cli.lesion_maps import Grids, LesionMap, ParticipantMaps
 from coactseg_cli.lesions.fates import Fate
 from coactseg_cli.lesions.history import History, count_fates
+from coactseg_cli.lesions.location import Anatomy, locate
 from coactseg_cli.lesions.tracking import VisitMaps, track
 from coactseg_cli.preprocessing import quality
 from coactseg_cli.segment_files import Place, ReadMap, ReadMaps, binarise, write_map, write_probability
@@ -72,7 +73,7 @@ def read(
     fates: dict[Pair, Mapping[Fate, int]] = {}
     if prepared.comparable:
         history = follow(visits, [_tracked(maps, everything, i, Pair(i - 1, i)) for i in range(len(visits))], earlier, rules_of(config))
-        outputs += write_history(tree, prepared, visits, history, facts, {})
+        outputs += write_history(tree, prepared, visits, history, facts, locate(history, _anatomies(visits), visits[0].image.affine))
         fates = _fates(visits, maps, everything, history)
     findings = Findings(visits, [f.days for f in facts], everything, _null_masks(visits, maps, config), fates, context.flags)
     outputs += write_sessions(tree, prepared.subject, findings)
@@ -90,6 +91,16 @@ def _tracked(maps: ParticipantMaps, everything: ReadMaps, visit: int, pair: Pair
         new_mask=None if new is None else new.mask,
         resolved_mask=None if resolved is None else resolved.mask,
     )
+
+
+def _anatomies(visits: Sequence[Grids]) -> list[Anatomy]:
+    """The scans as the ventricles are looked for in them: zero mean and unit variance in the brain, also where prep left them as they are."""
+    found = []
+    for visit in visits:
+        inside = visit.image.data[visit.brain].astype(np.float64)
+        mean, sd = (float(inside.mean()), float(inside.std())) if inside.size else (0.0, 1.0)
+        found.append(Anatomy(((visit.image.data - mean) / (sd or 1.0)).astype(np.float32), visit.brain))
+    return found
 
 
 def _fates(visits: Sequence[Grids], maps: ParticipantMaps, everything: ReadMaps, history: History) -> dict[Pair, Mapping[Fate, int]]:

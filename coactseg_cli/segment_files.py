@@ -21,6 +21,7 @@ from coactseg_cli.nearest import carry
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
 from coactseg_cli.volumes import Volume, same_grid, save
 
+HAND_CORRECTED = ("HandCorrected", "HandCorrectedFrom")  # keys of the sidecar of a mask that somebody corrected
 IDENTITY_TOLERANCE = 1e-7  # a transform that is closer to the identity moves nothing
 
 
@@ -171,10 +172,10 @@ def _sources(place: Place) -> list[str]:
 def _reading(place: Place, found: LesionMap, min_lesion_mm3: float) -> dict[str, Any]:
     """What made the mask of a map."""
     limit = {} if found.threshold is None else {"Threshold": found.threshold}
-    facts = {**limit, **found.facts, "MinLesionVolume": min_lesion_mm3}
-    if not found.given_from:
-        return facts
-    return facts | {"HandCorrected": True, "HandCorrectedFrom": [place.tree.uri(path) for path in found.given_from]}
+    by_hand = {key: value for key, value in found.facts.items() if key in HAND_CORRECTED}
+    if found.given_from:
+        by_hand = dict(zip(HAND_CORRECTED, (True, [place.tree.uri(path) for path in found.given_from]), strict=True))
+    return {**limit, **{k: v for k, v in found.facts.items() if k not in by_hand}, "MinLesionVolume": min_lesion_mm3, **by_hand}
 
 
 def write_probability(place: Place, found: LesionMap, space: str, volume: Volume) -> list[Path]:

@@ -21,7 +21,7 @@ TURN = Rule("motion-rotation", "degrees", "The head turned between the visits fu
 ASYMMETRY = Rule(
     "registration-asymmetry", "mm", "Registering there and back gave different answers, so one of them is wrong: " + _LOOK, high=1.5
 )
-SIMILARITY = Rule("registration-similarity", None, "The visits do not look alike where they should be the same brain: " + _LOOK, low=0.85)
+SIMILARITY = Rule("registration-similarity", None, "The visits do not look alike where they should be the same brain: " + _LOOK, low=0.75)
 RESIDUAL = Rule(
     "registration-residual", "mm", "The visits would be more alike if one were moved, so the registration is off: " + _LOOK, high=1.0
 )

@@ -104,3 +104,9 @@ def test_degraded_scans_are_flagged(cohort, how):
     for subject, checks in cohort.spoiled(how):
         missed = set(how.seen_by) - {c.name for c in checks if c.flagged}
         assert not missed, f"{subject}: {missed}"
+
+
+@pytest.mark.shared
+def test_another_head_is_never_taken_for_the_same(cohort):
+    for names, checks in cohort.exchanged():
+        assert "registration-similarity" in {c.name for c in checks if c.flagged}, names
