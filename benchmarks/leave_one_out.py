@@ -19,6 +19,7 @@ if not __package__:  # started as a script
 
 import numpy as np
 
+from benchmarks.accuracy.backgrounds import require_1_mm
 from benchmarks.accuracy.candidates import by_network, histogram
 from benchmarks.accuracy.evaluation import all_lesions_found, components_of, infer, new_lesions_found, say
 from benchmarks.accuracy.models import add_model_options, engine_of, load_unseen, parse_models
@@ -54,6 +55,8 @@ def timelines_of(roots: Sequence[Path], subjects: Sequence[str]) -> Iterator[Pre
 def results_of(timeline: PreparedTimeline, engine: Engine, out: Path, model: str, sha256: str) -> Iterator[CaseResult]:
     """The cases of one subject that are not finished yet."""
     subject = timeline.subject
+    for visit in timeline.visits:
+        require_1_mm(load(visit.image), visit.image)
     masks = {(found.kind, found.session): load(found.path).data > 0.5 for found in timeline.labels}
     for visit in timeline.visits:
         truth = masks.get((LabelKind.ALL, visit.session))
