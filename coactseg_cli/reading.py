@@ -90,7 +90,13 @@ def _tracked(maps: ParticipantMaps, everything: ReadMaps, visit: int, pair: Pair
         new_probability=maps.new[pair].probability if pair in maps.new else None,
         new_mask=None if new is None else new.mask,
         resolved_mask=None if resolved is None else resolved.mask,
+        confirm=new is not None and not _corrected(maps, pair),
     )
+
+
+def _corrected(maps: ParticipantMaps, pair: Pair) -> bool:
+    """Whether somebody corrected a map of the pair: then the masks have the last word, not the network that saw both visits."""
+    return any(m.given_from for m in (maps.all[pair.baseline], maps.all[pair.followup], maps.new[pair], maps.resolved[pair]))
 
 
 def _anatomies(visits: Sequence[Grids]) -> list[Anatomy]:

@@ -34,7 +34,7 @@ class Sighting:
     @property
     def present(self) -> bool:
         """Whether the lesion is there at this visit."""
-        return self.fate not in (Fate.RESOLVED, Fate.MERGED)
+        return self.volume_mm3 > 0
 
 
 @dataclass(frozen=True, slots=True)

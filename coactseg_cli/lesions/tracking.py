@@ -33,6 +33,7 @@ class VisitMaps:
     new_probability: np.ndarray | None = None  # of lesions that are new since the visit before
     new_mask: np.ndarray | None = None  # bool: lesions that are new since the visit before
     resolved_mask: np.ndarray | None = None  # bool: lesions of the visit before that are gone here
+    confirm: bool = False  # a lesion of one visit alone is new or resolved only where new_mask or resolved_mask shows some of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,11 +74,12 @@ def track(visits: Sequence[VisitMaps], spacing_mm: tuple[float, float, float], r
     _require_one_shape(visits)
     parts = [components_of(mask, rules.connectivity) for mask in tracking_masks(visits)]
     measures = [_measure(part, visit, after) for part, visit, after in zip(parts, visits, [*visits[1:], None], strict=True)]
+    confirm = [visit.confirm for visit in visits]
     voxel_mm3 = float(np.prod(spacing_mm))
     ledger = _Ledger()
     _begin(ledger, parts[0], measures[0], voxel_mm3)
     for i in range(1, len(parts)):
-        _advance(ledger, parts[: i + 1], measures[i - 1 : i + 1], voxel_mm3, rules)
+        _advance(ledger, parts[: i + 1], measures[i - 1 : i + 1], voxel_mm3, rules, confirm=confirm[i])
     tracks = tuple(Track(number, tuple(seen)) for number, seen in sorted(ledger.sightings.items()))
     labels = tuple(ids[part.labels] for ids, part in zip(ledger.ids, parts, strict=True))
     return History(tracks, labels, spacing_mm, rules)
@@ -131,12 +133,14 @@ def _next_id(ledger: _Ledger) -> int:
     return ledger.next_id - 1
 
 
-def _advance(ledger: _Ledger, parts: Sequence[Components], numbers: Sequence[_Measures], voxel_mm3: float, rules: Rules) -> None:
+def _advance(
+    ledger: _Ledger, parts: Sequence[Components], numbers: Sequence[_Measures], voxel_mm3: float, rules: Rules, *, confirm: bool
+) -> None:
     """One more visit, the last of `parts`: ids first, then what is said of each lesion."""
     before, after = parts[-2:]
     pairing = pair_up(find_links(before, after, rules.min_overlap, touching=rules.link_touching))
     ids = _ids_at(ledger, parts, pairing, rules)
-    step = _Step(len(parts) - 1, before, after, numbers[0], numbers[1], ledger.ids[-1], ids, pairing, voxel_mm3)
+    step = _Step(len(parts) - 1, before, after, numbers[0], numbers[1], ledger.ids[-1], ids, pairing, voxel_mm3, confirm)
     for a in range(1, before.count + 1):
         if a not in pairing.kept:
             number = int(step.ids_before[a])
@@ -188,6 +192,7 @@ class _Step:
     ids: np.ndarray
     pairing: Pairing
     voxel_mm3: float
+    confirm: bool  # what one visit alone shows changed only where the network that saw both says so
 
     def kept(self, a: int, b: int, rules: Rules) -> Sighting:
         """A lesion that is there at both visits, with all that merged into it or split off it."""
@@ -207,19 +212,21 @@ class _Step:
         )
 
     def appeared(self, b: int) -> Sighting:
-        """A lesion that is new, or a piece of one that split."""
+        """A lesion that is new, seen at this visit alone (stable), or a piece of one that split."""
         source = self.pairing.split.get(b)
         split_from = None if source is None else int(self.ids_before[source])
-        fate, change_mm3 = (Fate.NEW, float(self.after.voxels[b] * self.voxel_mm3)) if source is None else (Fate.SPLIT, NAN)
+        alone = Fate.STABLE if self.confirm and self.numbers.share_new[b] == 0 else Fate.NEW
+        fate, change_mm3 = (alone, float(self.after.voxels[b] * self.voxel_mm3)) if source is None else (Fate.SPLIT, NAN)
         return _present(self.visit, fate, b, self.after, self.numbers, self.voxel_mm3, change_mm3=change_mm3, split_from=split_from)
 
     def gone(self, a: int) -> Sighting:
-        """A lesion that resolved, or became part of another."""
+        """A lesion that resolved, was seen at the visit before alone (stable), or became part of another."""
         into = self.pairing.merged.get(a)
         volume_mm3 = float(self.before.voxels[a] * self.voxel_mm3)
+        alone = Fate.STABLE if self.confirm and self.numbers_before.share_resolved[a] == 0 else Fate.RESOLVED
         return Sighting(
             visit=self.visit,
-            fate=Fate.RESOLVED if into is None else Fate.MERGED,
+            fate=alone if into is None else Fate.MERGED,
             volume_mm3=0.0,
             before_mm3=volume_mm3,
             change_mm3=-volume_mm3 if into is None else NAN,

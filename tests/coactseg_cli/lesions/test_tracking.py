@@ -47,6 +47,20 @@ def test_new_and_resolved() -> None:
     assert history.tracks[0].present == history.tracks[0].sightings[:1]
 
 
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_what_one_visit_alone_shows_changed_only_where_both_visits_together_say_so(confirmed: bool) -> None:
+    """A is at the first visit alone, FAR at the second alone; the maps of change show a voxel of each, or nothing."""
+    new, resolved = mask(), mask()
+    new[6, 12, 20] = resolved[1, 1, 1] = confirmed
+    visits = [VisitMaps(mask(A)), VisitMaps(mask(FAR), new_mask=new, resolved_mask=resolved, confirm=True)]
+    history = track(visits, SPACING_MM, RULES)
+    expected = {1: ["baseline", "resolved"], 2: ["-", "new"]} if confirmed else {1: ["baseline", "stable"], 2: ["-", "stable"]}
+    assert fates(history) == expected
+    gone, came = history.tracks[0].sightings[1], history.tracks[1].sightings[0]
+    assert (gone.volume_mm3, gone.before_mm3, came.volume_mm3, came.before_mm3) == (0, 27, 20, 0)
+    assert (gone.present, came.present) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "fate", "change_mm3"),
     [(A, A_GROWN, "enlarging", 18), (A_GROWN, A, "shrinking", -18), (A, A, "stable", 0)],
