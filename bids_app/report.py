@@ -100,6 +100,11 @@ class PairSection:
     findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def n_new_followed(self) -> int:
+        """New lesions among those that were tracked."""
+        return dict(self.fates).get("new", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class LesionRow:
