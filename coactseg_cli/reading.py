@@ -96,7 +96,8 @@ def _tracked(maps: ParticipantMaps, everything: ReadMaps, visit: int, pair: Pair
 
 def _corrected(maps: ParticipantMaps, pair: Pair) -> bool:
     """Whether somebody corrected a map of the pair: then the masks have the last word, not the network that saw both visits."""
-    return any(m.given_from for m in (maps.all[pair.baseline], maps.all[pair.followup], maps.new[pair], maps.resolved[pair]))
+    every = (maps.all[pair.baseline], maps.all[pair.followup], maps.new[pair], maps.resolved[pair])
+    return any(m.given_from or m.facts.get("HandCorrected") for m in every)
 
 
 def _anatomies(visits: Sequence[Grids]) -> list[Anatomy]:
