@@ -7,6 +7,7 @@
 #   make bench-evaluate   how long `coactseg evaluate` takes, beside medpy (installed here; N=20 for fewer cases)
 #   make bench-train      a training step and its samples against the published way
 #   make bench-ablation   the rows of Table 3 on prepared data: PREPARED="DIR DIR" OUT=DIR [SET=defaults] [ARGS="--iterations 300"]
+#   make noise-floor      what a rescan changes, on prepared data: PREPARED="DIR DIR" OUT=DIR [MODEL=FILE] [N=20] [ARGS="--participant-label 01"]
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -27,10 +28,10 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation constraints clean
+.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation noise-floor constraints clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n '/^SHELL/q; s/^# \{0,1\}//p' Makefile
 
 # --- environments: one folder, a stamp file for each set of packages -------------------------------------------
 
@@ -93,6 +94,9 @@ bench-train: $(VENV)/.run
 
 bench-ablation: $(VENV)/.run
 	$(BIN)/python benchmarks/ablation.py $(OUT) $(PREPARED) --set $(or $(SET),table3) $(ARGS)
+
+noise-floor: $(VENV)/.run
+	$(BIN)/python benchmarks/noise_floor.py $(PREPARED) --out $(OUT) --copies $(or $(N),20) --model $(or $(MODEL),default) $(ARGS)
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new

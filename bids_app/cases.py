@@ -149,6 +149,6 @@ def pairs_of(n_visits: int, how: str) -> tuple[Pair, ...]:
     raise ValueError(msg)
 
 
-def desc_of(pair: Pair, baseline_session: str | None) -> str:
-    """Desc label of a pair's new-lesion products: 'new' for consecutive visits, 'newFrom01' for others."""
-    return "new" if pair.followup - pair.baseline == 1 else f"newFrom{baseline_session}"
+def desc_of(pair: Pair, baseline_session: str | None, kind: str = "new") -> str:
+    """Desc label of a pair's products: 'new' (or 'resolved') for consecutive visits, 'newFrom01' for others."""
+    return kind if pair.followup - pair.baseline == 1 else f"{kind}From{baseline_session}"

@@ -17,7 +17,7 @@ from bids_app.tables import Column, read_table, write_table
 
 __all__ = ["DESCRIPTIONS", "Derivatives", "start", "unresolved_sources", "write_json", "write_participants", "write_text"]
 
-BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "group_*")
+BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "group_*", "*_timeline.*", "*_flags.*", "*_table.*")
 DESCRIPTIONS = {  # every desc- label of the output tree
     "all": "Every lesion of one visit.",
     "brain": "Brain.",
@@ -27,8 +27,10 @@ DESCRIPTIONS = {  # every desc- label of the output tree
     "new": "Lesions present at this visit and absent from the visit before.",
     "nullpair": "New-lesion probability for a visit paired with itself: what is found there is wrong.",
     "preproc": "Reoriented; bias field, brain extraction, intensities and resampling as the sidecar says.",
+    "quality": "Quality checks of every visit.",
     "reference": "The grid on which the visits of a participant meet.",
     "resolved": "Lesions of the visit before that are absent from this one.",
+    "selfcheck": "What the network can do on the participant's own scans.",
 }
 
 

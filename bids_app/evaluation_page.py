@@ -47,6 +47,16 @@ class TableBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedTable:
+    """A table whose rows lead to other pages."""
+
+    block: ClassVar[str] = "linked"
+    table: Table
+    links: tuple[str, ...]  # per row, the URL that its first cell leads to; '': nowhere
+    prose: bool = False  # the last column holds sentences, which are wrapped
+
+
+@dataclass(frozen=True, slots=True)
 class PlotBlock:
     """Plots side by side, and a sentence for each that could not be drawn."""
 
@@ -75,7 +85,7 @@ class Facts:
     headings: tuple[str, str] = ("Setting", "Value")
 
 
-Block = Words | Title | Cards | TableBlock | PlotBlock | PictureBlock | Facts
+Block = Words | Title | Cards | TableBlock | LinkedTable | PlotBlock | PictureBlock | Facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +16,17 @@ from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.errors import BidsAppError, MadeDifferently
 from bids_app.files import read_json, write_json
 from coactseg_cli import __version__, config_file
-from coactseg_cli.config import Inference
+from coactseg_cli.config import Inference, Pairing, SegmentConfig
 
 if TYPE_CHECKING:
-    from coactseg_cli.config import PrepConfig, SegmentConfig
+    from coactseg_cli.config import PrepConfig
     from coactseg_cli.network.checkpoint import Model
 
-# Options that change no map: how fast, on which CPUs, from which folder.
-_NO_CHOICE = frozenset({"omp-nthreads", "device", "hd-bet-weights", "model"})
+# Options that change no map: how fast, on which CPUs, from which folder, what is checked besides.
+_NO_CHOICE = frozenset({"omp-nthreads", "device", "hd-bet-weights", "model", "self-check"})
+_UNSET = ("threshold-all", "threshold-new", "tile", "noise-mm3", "noise-share", "min-overlap")  # None is a choice too: the default
+SIZES = frozenset({"--threshold-all", "--threshold-new", "--min-lesion-mm3"})  # what makes masks of probabilities
+RULES = frozenset({"--noise-mm3", "--noise-share", "--min-overlap"})  # what makes fates of masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Record:
     report: str = ""  # page below OUT
     run: str = ""  # name of the run's folder in OUT/logs
     finished: str = ""  # date and time
+    corrected: bool = False  # from masks corrected by hand, which computing again would lose
 
 
 def choices(prep: PrepConfig | None, segment: SegmentConfig | None = None, model: Model | None = None) -> dict[str, str]:
@@ -50,8 +54,8 @@ def choices(prep: PrepConfig | None, segment: SegmentConfig | None = None, model
     """
     table = config_file.settings(*(config for config in (prep, segment) if config is not None))
     found = {f"--{key}": json.dumps(value, sort_keys=True) for key, value in table.items() if key not in _NO_CHOICE}
-    if segment is not None:  # None is a choice too: the model's own threshold, no tiles
-        found |= {f"--{key}": found.get(f"--{key}", "null") for key in ("threshold-all", "threshold-new", "tile")}
+    if segment is not None:
+        found |= {f"--{key}": found.get(f"--{key}", "null") for key in _UNSET}
         unused = ("--patch-size", "--stride") if segment.inference is Inference.FAST else ("--tile",)
         found = {key: value for key, value in found.items() if key not in unused}
     if model is not None:
@@ -112,12 +116,52 @@ def is_complete(out_dir: Path, record: Record | None, inputs: str, wanted: Mappi
     return all((out_dir / name).is_file() for name in record.outputs)
 
 
-def refuse_other_choices(out_dir: Path, wanted: Mapping[str, str]) -> None:
+def reread_choices(record: Record | None, wanted: Mapping[str, str], *, masks: bool) -> dict[str, str]:
+    """What a participant's results rest on after they were read again: the record's choices with the new sizes and rules.
+
+    Args:
+        record: of the results that are read; None: not known.
+        wanted: choices of this run, of segment alone.
+        masks: masks are taken as they are, so that only the rules are new.
+
+    Raises: MadeDifferently for an option, given other than by default, that only the network could follow, or that masks do not heed.
+    """
+    before, new = {} if record is None else record.choices, RULES if masks else SIZES | RULES
+    default = choices(None, SegmentConfig())
+    idle = [key for key in default if key not in new and key != "version" and wanted[key] not in (default[key], before.get(key))]
+    if idle:
+        who = "masks are taken as they are" if masks else "the network is not run"
+        msg = f"{', '.join(idle)}: nothing would change, because {who}. Leave it out; segment --force computes again."
+        raise MadeDifferently(msg)
+    return {**before, **{key: wanted[key] for key in new}, "version": wanted["version"]}
+
+
+def reread_config(config: SegmentConfig, choices: Mapping[str, str]) -> SegmentConfig:
+    """The configuration with the pairs, thresholds and sizes that a participant's choices name, where they name any."""
+    known = {key.removeprefix("--").replace("-", "_"): json.loads(choices[key]) for key in (*SIZES, "--pairs") if key in choices}
+    if "pairs" in known:
+        known["pairs"] = Pairing(known["pairs"])
+    return replace(config, **known)
+
+
+def has_self_check(record: Record | None) -> bool:
+    """Whether the network was checked on the participant's own scans."""
+    return record is not None and any(name.endswith("_desc-selfcheck_table.tsv") for name in record.outputs)
+
+
+def refuse_other_choices(out_dir: Path, wanted: Mapping[str, str], but: Collection[str] = ()) -> None:
     """One output folder is made one way.
+
+    Args:
+        out_dir: OUT.
+        wanted: choices of this run.
+        but: participants that this run makes again anyway.
 
     Raises: MadeDifferently, naming each option whose value differs from what the records in OUT say.
     """
     for path in sorted((out_dir / "logs" / "complete").glob("sub-*.json")):
+        if path.stem.removeprefix("sub-") in but:
+            continue
         record = read(out_dir, path.stem.removeprefix("sub-"))
         before = record.choices if record is not None else {}
         differing = [f"{key} was {before[key]}, now {wanted[key]}" for key in wanted if before.get(key, wanted[key]) != wanted[key]]

@@ -124,6 +124,10 @@ class SegmentConfig:
     threshold_all: float | None = None  # None: the model's own
     threshold_new: float | None = None
     min_lesion_mm3: float = 3.0  # components not strictly larger are dropped, on the scan's own grid
+    noise_mm3: float | None = None  # a change of volume up to this is no change; None: the tracking's own
+    noise_share: float | None = None  # and so is one up to this share of the mean volume
+    min_overlap: float | None = None  # share of the smaller lesion that two visits must have in common to be linked
+    self_check: bool = False  # also check the network on the participant's own scans
     precision: Precision = Precision.AUTO
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     output_probabilities: bool = True
@@ -147,11 +151,16 @@ class SegmentConfig:
         if self.min_lesion_mm3 < 0:
             msg = f"--min-lesion-mm3 must not be negative; got {self.min_lesion_mm3}"
             raise InvalidConfig(msg)
+        limits = {"--noise-mm3": (self.noise_mm3, 1e9), "--noise-share": (self.noise_share, 2), "--min-overlap": (self.min_overlap, 1)}
+        for name, (value, high) in limits.items():
+            if value is not None and not 0 <= value <= high:
+                msg = f"{name} must lie between 0 and {high:g}; got {value}"
+                raise InvalidConfig(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """How the participants are worked through; never changes a map."""
+    """How the participants are worked through; never changes a map (`from_masks` brings masks that somebody else changed)."""
 
     nprocs: int = 1  # CPUs in total
     omp_threads: int = 1  # CPUs per participant
@@ -161,7 +170,14 @@ class RunConfig:
     dry_run: bool = False
     force: bool = False  # recompute what is complete
     reports_only: bool = False  # write the pages again from what is there
+    from_probabilities: bool = False  # apply thresholds, sizes and rules anew to the maps of OUT, without the network
+    from_masks: Path | None = None  # folder of hand-corrected masks, named as in OUT: redo tables, tracking and pages from them
     verbose: int = 0
+
+    @property
+    def rereads(self) -> bool:
+        """Whether an output is read again instead of running the network."""
+        return self.from_probabilities or self.from_masks is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

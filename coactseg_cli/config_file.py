@@ -26,6 +26,8 @@ _OPTION_OF = {
     "dry_run": None,
     "force": None,
     "reports_only": None,
+    "from_probabilities": None,
+    "from_masks": None,
     "verbose": None,
     "threads": None,
     "work_dir": None,

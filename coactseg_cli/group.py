@@ -1,64 +1,80 @@
-"""Stage: the participants' tables in OUT -> one table of the cohort. Reads OUT only; measures nothing anew."""
+"""Stage: the participants' tables in OUT -> tables and a page of the cohort. Reads tables and sidecars only; runs no network.
+
+OUT, OUT2 -> (gathering) Cohort -> (statistics) group_{lesions,summary,outliers,flags}.tsv -> (page) group_lesions.html
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bids_app.derivatives import Derivatives, write_participants
-from bids_app.errors import InvalidDataset, NoInput, NothingMatched
-from bids_app.files import read_json
-from bids_app.tables import Column, number, read_table, write_table
+from bids_app.errors import NothingMatched
+from bids_app.files import write_text
+from bids_app.tables import write_table
+from coactseg_cli.cohort.columns import FLAG_COLUMNS, OUTLIER_COLUMNS, SUMMARY_COLUMNS, Status
+from coactseg_cli.cohort.gathering import Cohort, gather
 
-PARTICIPANT = Column("Participant")
-FALLBACK = "As in the table of the participant."
+DESCRIPTIONS = {
+    "group_lesions": "A row per visit and per pair of visits of the cohort, and a row per participant without results.",
+    "group_summary": "Distributions of the columns of group_lesions.tsv.",
+    "group_outliers": "Values of group_lesions.tsv that lie outside the limits of group_summary.tsv.",
+    "group_flags": "Quality flags that were raised, one per row.",
+}
 
 
-def group(out_dir: Path) -> str:
-    """Write group_lesions.tsv with .json, a row per visit, and participants.tsv. Returns: a sentence of what was written.
+@dataclass(frozen=True, slots=True)
+class GroupResult:
+    """What was written, in words, and the exit code."""
 
-    Raises: NoInput without OUT, NothingMatched where OUT holds no segmented participant, InvalidDataset for a broken table.
+    text: str
+    exit_code: int  # 1 where a table is broken
+
+
+def group(out_dir: Path, merge: Sequence[Path] = (), raw: Path | None = None) -> GroupResult:
+    """Write group_lesions.tsv, .json and .html, group_summary, group_outliers, group_flags and participants.tsv in out_dir.
+
+    Args:
+        out_dir: output folder of segment.
+        merge: further ones; they are only read.
+        raw: raw data set of out_dir, for the names of participants that were never started, where the link in OUT leads nowhere.
+
+    Raises: NoInput for a folder that is not there, NothingMatched without any participant, CannotCreate, InvalidConfig where two folders
+        differ in the results of one visit.
     """
-    if not out_dir.is_dir():
-        msg = f"{out_dir}: no such folder; run 'coactseg segment BIDS {out_dir} participant' first"
-        raise NoInput(msg)
-    columns: dict[str, Column] = {"participant_id": PARTICIPANT}
-    rows: list[dict[str, object]] = []
-    for folder in sorted(path for path in out_dir.glob("sub-*") if path.is_dir()):
-        found = _rows(folder, columns)
-        rows += [{"participant_id": folder.name, **row} for row in found]
-    if not rows:
+    cohort = gather(out_dir, merge, raw)
+    if not any(row["status"] != Status.NOT_STARTED for row in cohort.rows):
         msg = f"{out_dir} holds no segmented participant; run 'coactseg segment BIDS {out_dir} participant' first"
         raise NothingMatched(msg)
-    subjects = tuple(dict.fromkeys(str(row["participant_id"]).removeprefix("sub-") for row in rows))
-    write_table(out_dir / "group_lesions.tsv", rows, columns)
-    write_participants(Derivatives(out_dir), subjects)
-    return f"{len(subjects)} participants, {len(rows)} visits: {out_dir / 'group_lesions.tsv'}"
+    _write(cohort, out_dir)
+    here = tuple(path.name.removeprefix("sub-") for path in sorted(out_dir.glob("sub-*")) if path.is_dir())
+    write_participants(Derivatives(out_dir), here)
+    return GroupResult(_said(cohort, out_dir), 1 if cohort.problems else 0)
 
 
-def _rows(folder: Path, columns: dict[str, Column]) -> list[dict[str, str]]:
-    """The rows of a participant's sessions table; without session labels one row, counted from the table of lesions."""
-    path = folder / f"{folder.name}_sessions.tsv"
-    if path.is_file():
-        dictionary = read_json(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else {}
-        rows = read_table(path)
-        for name in rows[0] if rows else ():
-            columns.setdefault(name, _column(dictionary.get(name)))
-        return rows
-    tables = sorted((folder / "anat").glob("*_space-orig_desc-all_dseg.tsv"))
-    return [_count(path, columns) for path in tables]
+def _write(cohort: Cohort, out_dir: Path) -> None:
+    from coactseg_cli.cohort.page import page_of, render
+    from coactseg_cli.cohort.statistics import outliers, summarise
+
+    summary, found = summarise(cohort), outliers(cohort)
+    tables = {
+        "group_lesions": (cohort.rows, cohort.columns),
+        "group_summary": (summary, SUMMARY_COLUMNS),
+        "group_outliers": ([one.cells() for one in found], OUTLIER_COLUMNS),
+        "group_flags": (cohort.flags, FLAG_COLUMNS),
+    }
+    for name, (rows, columns) in tables.items():
+        write_table(out_dir / f"{name}.tsv", rows, columns, description=DESCRIPTIONS[name])
+    write_text(out_dir / "group_lesions.html", render(page_of(cohort, summary, found)))
 
 
-def _count(path: Path, columns: dict[str, Column]) -> dict[str, str]:
-    """Number and volume of the lesions of the one visit."""
-    lesions = read_table(path)
-    if any("volume_mm3" not in lesion for lesion in lesions):
-        msg = f"{path}: expected the column volume_mm3; found {list(lesions[0])}"
-        raise InvalidDataset(msg)
-    columns.setdefault("all_lesions", Column("Number of lesions of this visit"))
-    columns.setdefault("all_volume_mm3", Column("Volume of all lesions of this visit", "mm^3"))
-    return {"all_lesions": str(len(lesions)), "all_volume_mm3": f"{sum(number(lesion['volume_mm3']) for lesion in lesions):.10g}"}
-
-
-def _column(entry: object) -> Column:
-    entry = entry if isinstance(entry, dict) else {}
-    return Column(str(entry.get("Description", FALLBACK)), str(entry["Units"]) if "Units" in entry else None)
+def _said(cohort: Cohort, out_dir: Path) -> str:
+    """Counts of rows, who is missing, what is broken, where the page lies."""
+    done = len({row["participant_id"] for row in cohort.visits})
+    counts = [f"{done} participants, {len(cohort.visits)} visits, {len(cohort.pairs)} pairs"]
+    for status in Status:
+        n = sum(row["status"] == status for row in cohort.not_done)
+        counts += [f"{n} {status.value.replace('_', ' ')}"] if n else []
+    broken = [f"broken: {problem}" for problem in cohort.problems]
+    return "\n".join([*broken, f"{', '.join(counts)}: {out_dir / 'group_lesions.tsv'}; page {out_dir / 'group_lesions.html'}"])

@@ -207,6 +207,38 @@ ThresholdNew = Annotated[
 MinLesionMm3 = Annotated[
     float, typer.Option("--min-lesion-mm3", metavar="MM3", help="Lesions not larger than this are dropped.", rich_help_panel=MAPS)
 ]
+NoiseMm3 = Annotated[
+    float | None,
+    typer.Option(
+        "--noise-mm3",
+        metavar="MM3",
+        help="A lesion whose volume changes by no more than this is stable. Default: what rescans change.",
+        rich_help_panel=MAPS,
+    ),
+]
+NoiseShare = Annotated[
+    float | None,
+    typer.Option(
+        "--noise-share", metavar="SHARE", help="And so is one that changes by no more than this share of its volume.", rich_help_panel=MAPS
+    ),
+]
+MinOverlap = Annotated[
+    float | None,
+    typer.Option(
+        "--min-overlap",
+        metavar="SHARE",
+        help="Share of the smaller lesion that lesions of two visits must have in common to be one. Default: 0.1.",
+        rich_help_panel=MAPS,
+    ),
+]
+SelfCheck = Annotated[
+    bool,
+    typer.Option(
+        "--self-check",
+        help="Also check the network on these very scans: false new lesions, and which of those put in are found. Slower.",
+        rich_help_panel=MAPS,
+    ),
+]
 OutputProbabilities = Annotated[
     YesNo, typer.Option("--output-probabilities", help="Write the probability maps beside the masks.", rich_help_panel=MAPS)
 ]
@@ -267,8 +299,35 @@ Force = Annotated[
 ReportsOnly = Annotated[
     bool, typer.Option("--reports-only", help="Write the pages again from what OUT holds; the network is not run.", rich_help_panel=RUN)
 ]
+FromProbabilities = Annotated[
+    bool,
+    typer.Option(
+        "--from-probabilities",
+        help="Apply thresholds, sizes and rules anew to the probability maps of OUT; the network is not run.",
+        rich_help_panel=RUN,
+    ),
+]
+FromMasks = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-masks",
+        metavar="DIR",
+        help="Take hand-corrected masks from DIR, which has the names of OUT, and redo tables, tracking and pages; others stay.",
+        rich_help_panel=RUN,
+    ),
+]
 StopOnFirstCrash = Annotated[
     bool, typer.Option("--stop-on-first-crash", help="Start no further participant after one failed.", rich_help_panel=RUN)
+]
+Merge = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--merge",
+        metavar="OUT...",
+        help="With the level 'group': further output folders of the same cohort. They are only read; the tables go to OUT.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
 ]
 Notrack = Annotated[
     bool, typer.Option("--notrack", help="Accepted for scripts of other BIDS Apps: nothing is ever sent.", rich_help_panel=RUN)

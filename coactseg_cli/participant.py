@@ -22,6 +22,7 @@ from coactseg_cli.logs import RunLog
 if TYPE_CHECKING:
     from bids_app.derivatives import Derivatives
     from coactseg_cli.network.checkpoint import Model
+    from coactseg_cli.rereading import Again
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to allocate memory", "bad_alloc")
 
@@ -38,6 +39,7 @@ class Job:
     record: completion.Record  # written when the participant is done
     research_line: str  # stands on every page
     page_only: bool = False  # write the page again, from what OUT holds
+    again: Again | None = None  # read the maps again instead of running the network
 
     @property
     def subject(self) -> str:
@@ -142,6 +144,11 @@ def _segment(job: Job, prepared: PreparedTimeline, log: Callable[[str], None]) -
     if job.segment is None:
         visits = len(prepared.visits)
         return Outcome(job.subject, f"prepared {visits} visit{'s' if visits != 1 else ''}")
+    if job.again is not None:
+        from coactseg_cli.rereading import reread
+
+        read = reread(prepared, job.segment, job.tree, job.again, job.research_line, log)
+        return Outcome(job.subject, read.summary, read.report)
     from coactseg_cli.segment import segment
 
     result = segment(prepared, job.segment, job.tree, model_of(job.segment), log)

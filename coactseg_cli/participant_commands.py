@@ -124,6 +124,10 @@ def segment(
     threshold_all: o.ThresholdAll = None,
     threshold_new: o.ThresholdNew = None,
     min_lesion_mm3: o.MinLesionMm3 = 3.0,
+    noise_mm3: o.NoiseMm3 = None,
+    noise_share: o.NoiseShare = None,
+    min_overlap: o.MinOverlap = None,
+    self_check: o.SelfCheck = False,
     output_probabilities: o.OutputProbabilities = o.YesNo.YES,
     device: o.Device = "auto",
     precision: o.NumberFormat = Precision.AUTO,
@@ -135,18 +139,25 @@ def segment(
     dry_run: o.DryRun = False,
     force: o.Force = False,
     reports_only: o.ReportsOnly = False,
+    from_probabilities: o.FromProbabilities = False,
+    from_masks: o.FromMasks = None,
     stop_on_first_crash: o.StopOnFirstCrash = False,
     _notrack: o.Notrack = False,
     _output_layout: o.OutputLayout = o.Layout.BIDS,
     verbose: o.Verbose = 0,
+    merge: o.Merge = None,
 ) -> None:
     """Segment participants, or gather their tables."""
     _check_level(level, "participant", "group")
     if level == "group":
         from coactseg_cli.group import group
 
-        print(group(out_dir))
-        raise typer.Exit
+        result = group(out_dir, tuple(Path(folder) for folder in merge or ()), bids_dir)
+        print(result.text)
+        raise typer.Exit(result.exit_code)
+    if merge:
+        msg = "--merge goes with the level 'group'"
+        raise InvalidConfig(msg)
     from coactseg_cli.runner import Plan, run_participants
 
     total, each = values.cpus(nprocs, omp_nthreads)
@@ -182,6 +193,10 @@ def segment(
         threshold_all=threshold_all,
         threshold_new=threshold_new,
         min_lesion_mm3=min_lesion_mm3,
+        noise_mm3=noise_mm3,
+        noise_share=noise_share,
+        min_overlap=min_overlap,
+        self_check=self_check,
         precision=precision,
         device=values.device(device),
         output_probabilities=output_probabilities is o.YesNo.YES,
@@ -196,6 +211,8 @@ def segment(
         dry_run=dry_run,
         force=force,
         reports_only=reports_only,
+        from_probabilities=from_probabilities,
+        from_masks=from_masks,
         verbose=verbose,
     )
     left = {"spacing_mm": spacing, "normalize": normalize, "n4": n4}
@@ -270,8 +287,12 @@ def _run(
     force: bool,
     reports_only: bool,
     verbose: int,
+    from_probabilities: bool = False,
+    from_masks: Path | None = None,
 ) -> RunConfig:
     return RunConfig(
+        from_probabilities=from_probabilities,
+        from_masks=None if from_masks is None else values.existing(from_masks, "--from-masks"),
         nprocs=nprocs,
         omp_threads=omp_threads,
         mem_mb=values.mem_mb(mem),

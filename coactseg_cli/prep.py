@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from coactseg_cli.errors import BrainExtractionFailed
 from coactseg_cli.prep_files import CarriedLabel, PreparedVisit, write
 from coactseg_cli.preprocessing.bias import correct_bias
 from coactseg_cli.preprocessing.brain_extraction import BrainMask, extract, of_visit
+from coactseg_cli.preprocessing.checks import preparation_checks
 from coactseg_cli.preprocessing.intensity import zscore
 from coactseg_cli.preprocessing.meeting import Meeting, meet
-from coactseg_cli.preprocessing.quality import Flag, brain_flags, motion_flags
+from coactseg_cli.preprocessing.quality import flagged
 from coactseg_cli.preprocessing.resampling import Grid, Interpolation, grid_of, inside_field, resample
-from coactseg_cli.preprocessing.transforms import apply, read_given
+from coactseg_cli.preprocessing.transforms import read_given
+from coactseg_cli.preprocessing.visit_facts import VisitFacts
 from coactseg_cli.volumes import Volume, load, same_grid
 
 Log = Callable[[str], None]
@@ -42,7 +44,7 @@ def prepare(timeline: Timeline, config: PrepConfig, tree: Derivatives, log: Log)
         timeline: visits in temporal order, with the labels and masks that the user supplied.
         config: the choices.
         tree: the data set that is written.
-        log: takes one line per milestone and per flag.
+        log: takes one line per milestone and per check that is outside its limits.
 
     Raises: CoactSegError and BidsAppError, naming the file.
     """
@@ -51,10 +53,9 @@ def prepare(timeline: Timeline, config: PrepConfig, tree: Derivatives, log: Log)
         log(f"sub-{timeline.subject}: {why}")
     names = [str(n.scan.path) for n in natives]
     meeting = meet([n.image for n in natives], [n.brain.volume for n in natives], names, config)
-    flags = _flags(natives, meeting)
-    for flag in flags:
+    visits = _checked(_carry_visits(natives, meeting, config), comparable=meeting.shared)
+    for flag in flagged(c for visit in visits for c in visit.checks):
         log(f"{_name(timeline.subject, flag.session)}: {flag.message}")
-    visits = _carry_visits(natives, meeting, config, flags)
     labels = _carry_labels(timeline, natives, meeting, log)
     paths = write(timeline.subject, visits, labels, comparable=meeting.shared, config=config, tree=tree)
     size = "x".join(map(str, meeting.grids[0].shape))
@@ -84,23 +85,23 @@ def _load(scan: Scan, timeline: Timeline, config: PrepConfig, log: Log) -> _Nati
     return _Native(scan, correct_bias(image, brain.volume.data) if config.n4 else image, brain)
 
 
-def _flags(natives: list[_Native], meeting: Meeting) -> list[Flag]:
-    sessions = [n.scan.session for n in natives]
-    flags = brain_flags([float(n.brain.volume.data.sum()) * n.image.voxel_mm3 / 1000 for n in natives], sessions)
-    first = natives[0].brain.volume
-    centre = apply(first.affine, np.argwhere(first.data).mean(axis=0)[None])[0]
-    for session, found in zip(sessions, meeting.registrations, strict=True):
-        if found is not None:
-            flags += motion_flags(found.matrix, centre, found.asymmetry_mm, session)
-    return flags
+def _checked(visits: list[PreparedVisit], *, comparable: bool) -> list[PreparedVisit]:
+    """The visits with the checks of their brain masks and registrations."""
+    facts = [
+        VisitFacts(v.scan.session, v.native, v.brain.volume.data > 0, v.image, v.mask.data, v.orig_from_individual, v.asymmetry_mm)
+        for v in visits
+    ]
+    checks = preparation_checks(facts, comparable=comparable)
+    return [replace(v, checks=tuple(c for c in checks if c.session == v.scan.session)) for v in visits]
 
 
-def _carry_visits(natives: list[_Native], meeting: Meeting, config: PrepConfig, flags: list[Flag]) -> list[PreparedVisit]:
+def _carry_visits(natives: list[_Native], meeting: Meeting, config: PrepConfig) -> list[PreparedVisit]:
     """Each visit on the reference grid, normalised by its own brain, zero outside the union of the brains."""
     places = list(zip(natives, meeting.grids, meeting.visits_from_reference, strict=True))
     masks = [_onto(n.brain.volume, grid, place, Interpolation.MASK) for n, grid, place in places]
+    asymmetries = [None if found is None else found.asymmetry_mm for found in meeting.registrations]
     visits = []
-    for (native, grid, place), mask in zip(places, masks, strict=True):
+    for (native, grid, place), mask, asymmetry_mm in zip(places, masks, asymmetries, strict=True):
         image, mean, sd = _onto(native.image, grid, place, Interpolation.CUBIC), None, None
         if config.normalize is Normalize.ZSCORE:
             together = masks if meeting.shared else [mask]
@@ -111,8 +112,7 @@ def _carry_visits(natives: list[_Native], meeting: Meeting, config: PrepConfig, 
                 msg = f"{native.scan.path}: {error}"
                 raise BrainExtractionFailed(msg) from error
             image, mean, sd = normalized.volume, normalized.mean, normalized.sd
-        own = tuple(f for f in flags if f.session == native.scan.session)
-        visits.append(PreparedVisit(native.scan, native.image, native.brain, image, mask, place, mean, sd, own))
+        visits.append(PreparedVisit(native.scan, native.image, native.brain, image, mask, place, mean, sd, asymmetry_mm))
     return visits
 
 

@@ -18,9 +18,11 @@ from bids_app.tables import Column, write_table
 from coactseg_cli import __version__
 from coactseg_cli.config import Normalize, PrepConfig, SkullStrip
 from coactseg_cli.preprocessing.brain_extraction import BrainMask
-from coactseg_cli.preprocessing.quality import Flag
+from coactseg_cli.preprocessing.quality import Check, flagged
 from coactseg_cli.preprocessing.transforms import write_itk
 from coactseg_cli.volumes import Volume, save
+
+ASYMMETRY = "RegistrationAsymmetry"  # mm; key of the sidecar of a visit on the common grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +37,8 @@ class PreparedVisit:
     orig_from_individual: np.ndarray  # (4, 4) RAS mm
     mean: float | None  # of the brain before normalisation; None: not normalised
     sd: float | None
-    flags: tuple[Flag, ...]
+    asymmetry_mm: float | None = None  # registration from the first visit, there and back; None: not made
+    checks: tuple[Check, ...] = ()  # of brain masks and registration, passed or not
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +165,7 @@ def _write_images(visit: PreparedVisit, scan: PreparedScan, reference: Path, con
     tree.sidecar(scan.native, content)
     save(visit.image, scan.image)
     numbers = {} if visit.mean is None else {"NormalizationMean": visit.mean, "NormalizationStandardDeviation": visit.sd}
+    measured = {} if visit.asymmetry_mm is None else {ASYMMETRY: visit.asymmetry_mm}
     content = image_sidecar(
         description="The scan where the visits meet, resampled once" + (", zero mean and unit variance in the brain." if numbers else "."),
         sources=[tree.uri(scan.native), tree.uri(scan.to_individual), tree.uri(scan.brain_mask)],
@@ -169,7 +173,8 @@ def _write_images(visit: PreparedVisit, scan: PreparedScan, reference: Path, con
         spatial_reference=tree.uri(reference),
         **made,
         **numbers,
-        Flags=[{"Name": flag.name, "Message": flag.message} for flag in visit.flags],
+        **measured,
+        Flags=[{"Name": flag.name, "Message": flag.message} for flag in flagged(visit.checks)],
     )
     tree.sidecar(scan.image, content)
 

@@ -70,6 +70,8 @@ def run_participants(plan: Plan) -> int:
     if plan.run.dry_run:
         print(listing(index, plan.dataset.bids_dir, _pairing(plan)))
         return 0
+    if plan.segment is not None and plan.run.rereads:
+        return _reread(plan, plan.segment, index)
     model = None if plan.segment is None else model_of(plan.segment)
     plan = follow_model(plan, model)
     wanted = completion.choices(None if _is_prepared(plan) else plan.prep, plan.segment, model)
@@ -96,10 +98,12 @@ def check(plan: Plan) -> None:
     if segment is not None and segment.all_lesion_from is AllLesionFrom.PAIR and plan.prep.anatomical is Anatomical.SESSIONWISE:
         msg = "--all-lesion-from pair needs visits that meet; it does not go with --subject-anatomical-reference sessionwise"
         raise InvalidConfig(msg)
+    if segment is not None and plan.run.rereads:
+        _check_rereading(plan, segment)
     if plan.run.mem_mb is not None and plan.run.mem_mb < MEM_AT_LEAST_MB:
         msg = f"--mem {plan.run.mem_mb} MB does not hold the program itself; give at least {MEM_AT_LEAST_MB} MB"
         raise InvalidConfig(msg)
-    if plan.prep.skull_strip is SkullStrip.HD_BET and not _is_prepared(plan):
+    if plan.prep.skull_strip is SkullStrip.HD_BET and not (_is_prepared(plan) or plan.run.rereads):
         from coactseg_cli.preprocessing import hd_bet
 
         hd_bet.require_weights(hd_bet.weights_folder(plan.prep.hd_bet_weights))
@@ -108,8 +112,26 @@ def check(plan: Plan) -> None:
         raise InvalidConfig(msg)
 
 
+def _check_rereading(plan: Plan, segment: SegmentConfig) -> None:
+    """Raises: InvalidConfig for what does not go with reading an output again."""
+    option = "--from-probabilities" if plan.run.from_probabilities else "--from-masks"
+    others = {
+        "--from-masks": plan.run.from_probabilities and plan.run.from_masks is not None,
+        "--reports-only": plan.run.reports_only,
+        "--self-check": segment.self_check,
+        "--model": segment.model != "default",
+    }
+    if other := next((name for name, given in others.items() if given), None):
+        msg = f"{other} does not go with {option}: the network is not run, and an output is read in one way. Leave one of them out."
+        raise InvalidConfig(msg)
+    masks, out = plan.run.from_masks, plan.dataset.out_dir
+    if masks is not None and (masks.resolve() == out.resolve() or masks.resolve().is_relative_to(out.resolve())):
+        msg = f"--from-masks {masks} lies in {out}, which is written. Put the corrected masks into a folder of their own."
+        raise InvalidConfig(msg)
+
+
 def read_index(plan: Plan) -> Index | PreparedIndex:
-    """Participants of the raw data set, of the prepared one that was given with -d prep=PATH, or of OUT for --reports-only.
+    """Participants of the raw data set, of the prepared one that was given with -d prep=PATH, or of OUT where it is read again.
 
     Raises: NoInput, InvalidDataset, NothingMatched.
     """
@@ -118,6 +140,8 @@ def read_index(plan: Plan) -> Index | PreparedIndex:
     dataset = plan.dataset
     if _is_prepared(plan):
         return _of_sessions(read_prepared(dataset.derivatives["prep"], dataset.participant_labels), dataset.session_labels)
+    if plan.run.rereads:
+        return _of_sessions(read_prepared(dataset.out_dir, dataset.participant_labels), dataset.session_labels)
     if plan.run.reports_only:
         return read_prepared(dataset.out_dir, dataset.participant_labels)
     return read_timelines(
@@ -173,9 +197,10 @@ def start_tree(plan: Plan, research_line: str) -> Derivatives:
     """Make OUT a derivative data set. Raises: CannotCreate."""
     from bids_app.derivatives import start
 
+    links = dict(plan.dataset.derivatives) | ({} if plan.run.from_masks is None else {"corrected": plan.run.from_masks})
     readme = f"# CoactSeg\n\n{research_line}\n\nMultiple sclerosis lesions on FLAIR MRI, made by coactseg {__version__}.\n\
 descriptions.tsv says what each desc- label marks; logs/CITATION.md what to cite; sub-*.html are the reports.\n"
-    return start(plan.dataset.out_dir, plan.dataset.bids_dir, version=__version__, readme=readme, links=plan.dataset.derivatives)
+    return start(plan.dataset.out_dir, plan.dataset.bids_dir, version=__version__, readme=readme, links=links)
 
 
 def _pairing(plan: Plan) -> Pairing | None:
@@ -192,15 +217,82 @@ def _is_prepared(plan: Plan) -> bool:
 
 
 def _work(plan: Plan, index: Index | PreparedIndex, place: _Place, wanted: Mapping[str, str]) -> int:
-    """Do what is not complete, say what was found, and return the exit code."""
+    """Do what is not complete."""
+    todo, complete = _split(plan, index.timelines, wanted, place.log.run_id)
+    kept = () if plan.run.force else _corrected(plan, [timeline for timeline, _ in todo])
+    jobs = [
+        Job(t, plan.prep, plan.segment, place.tree, place.log, r, place.research_line, plan.run.reports_only)
+        for t, r in todo
+        if plan.run.reports_only or t.subject not in {failure.subject for failure in kept}
+    ]
+    return _do(plan, jobs, index, place, complete, () if plan.run.reports_only else kept)
+
+
+def _corrected(plan: Plan, timelines: Sequence[Timeline | PreparedTimeline]) -> tuple[SubjectFailure, ...]:
+    """Participants whose masks somebody corrected by hand: computing again would lose that, so they are left as they are."""
+    found = []
+    for timeline in timelines:
+        record = completion.read(plan.dataset.out_dir, timeline.subject)
+        if record is not None and record.corrected:
+            msg = (
+                f"{plan.dataset.out_dir} holds masks of sub-{timeline.subject} that were corrected by hand, and computing again would lose "
+                "them: it is left as it is. Keep a copy of them, give --force, then --from-masks."
+            )
+            found.append(SubjectFailure(timeline.subject, "masks", msg))
+    return tuple(found)
+
+
+def _reread(plan: Plan, segment: SegmentConfig, index: Index | PreparedIndex) -> int:
+    """Read outputs again, without the network. Raises: MadeDifferently for options that only the network could follow."""
+    from bids_app.derivatives import Derivatives
+    from coactseg_cli.rereading import Again, research_line_of
+
+    out, prepared = plan.dataset.out_dir, plan.dataset.derivatives.get("prep")
+    timelines = [t for t in index.timelines if isinstance(t, PreparedTimeline)]
+    subjects = {t.subject for t in timelines}
+    masks = plan.run.from_masks is not None
+    wanted = completion.choices(None, segment)
+    records = {s: completion.read(out, s) or (None if prepared is None else completion.read(prepared, s)) for s in subjects}
+    choices = {s: completion.reread_choices(record, wanted, masks=masks) for s, record in records.items()}
+    new = completion.RULES if masks else completion.RULES | completion.SIZES
+    if not plan.run.force:
+        completion.refuse_other_choices(out, {key: wanted[key] for key in new}, but=subjects)
+    kept = () if masks or plan.run.force else _corrected(plan, timelines)
+    trees = [Derivatives(place) for place in (out, prepared) if place is not None]
+    research_line = research_line_of(timelines, trees) or RESEARCH_LINE
+    tree = start_tree(plan, research_line)
+    log = open_log(tree.root, effective(plan, None))
+    jobs = []
+    for timeline in timelines:
+        subject = timeline.subject
+        if subject in {failure.subject for failure in kept}:
+            continue
+        config = completion.reread_config(segment, choices[subject])
+        inputs = record.inputs if (record := records[subject]) is not None else ""
+        fresh = completion.Record(subject, inputs, choices[subject], (), run=log.run_id, corrected=masks)
+        again = Again(plan.run.from_masks, prepared)
+        jobs.append(Job(timeline, plan.prep, config, tree, log, fresh, research_line, again=again))
+    return _do(plan, jobs, index, _Place(tree, log, research_line), [], kept)
+
+
+def _do(
+    plan: Plan,
+    jobs: Sequence[Job],
+    index: Index | PreparedIndex,
+    place: _Place,
+    complete: Sequence[completion.Record],
+    kept: Sequence[SubjectFailure],
+) -> int:
+    """Do the jobs, say what was found, and return the exit code."""
     tree, log = place.tree, place.log
-    todo, complete = _split(plan, index.timelines, wanted, log.run_id)
-    jobs = [Job(t, plan.prep, plan.segment, tree, log, r, place.research_line, plan.run.reports_only) for t, r in todo]
     crew = crew_of(plan.run, len(jobs))
     outcomes: list[Outcome] = []
     interrupted = False
     with Reporter(len(jobs), plan.run.verbose) as reporter:
-        reporter.say(_greeting(len(jobs), len(complete), len(index.failures), crew, log))
+        reporter.say(_greeting(len(jobs), len(complete), len(index.failures) + len(kept), crew, log))
+        for failure in kept:
+            log.write(f"failed in {failure.stage}: {failure.message}", failure.subject)
+            reporter.say(f"sub-{failure.subject}: FAILED in {failure.stage}: {failure.message}")
         for failure in index.failures:
             _report_index_failure(failure, place)
             reporter.say(f"sub-{failure.subject}: FAILED in {failure.stage}: {failure.message}")
@@ -215,7 +307,7 @@ def _work(plan: Plan, index: Index | PreparedIndex, place: _Place, wanted: Mappi
                     run_jobs(jobs, crew, reporter.step, done)
         except KeyboardInterrupt:
             interrupted = True
-    result = Result(tuple(complete), tuple(outcomes), index.failures, len(jobs) - len(outcomes))
+    result = Result(tuple(complete), tuple(outcomes), (*index.failures, *kept), len(jobs) - len(outcomes))
     log.write(result.text(tree.root, log))
     print(f"{result.text(tree.root, log)}\n{place.research_line}")
     if interrupted:
@@ -236,7 +328,8 @@ def _split(
         except OSError:  # a file that cannot be looked at: the stage that reads it says so
             inputs = ""
         record = completion.read(plan.dataset.out_dir, timeline.subject)
-        if record is not None and not again and completion.is_complete(plan.dataset.out_dir, record, inputs, wanted):
+        checked = plan.segment is None or not plan.segment.self_check or completion.has_self_check(record)
+        if record is not None and not again and checked and completion.is_complete(plan.dataset.out_dir, record, inputs, wanted):
             complete.append(record)
         else:
             todo.append((timeline, completion.Record(timeline.subject, inputs, dict(wanted), (), run=run_id)))

@@ -1,43 +1,41 @@
-"""Lesion maps of one prepared participant: passes of the network, maps on every grid, tables, page.
+"""Lesion maps of one prepared participant: the passes of the network, and what each map is made from.
 
-    PreparedTimeline -> volumes on the reference grid -> passes -> probabilities -> native grids -> masks, lesions, tables, html
+    PreparedTimeline -> volumes on the reference grid -> passes -> probabilities -> reading (masks, tables, tracking, page)
 
-A visit's all-lesion map comes from the pass (x, x, 0) unless --all-lesion-from pair is given; what compares two visits
-lies at the follow-up.
+    pass                        gives
+    (x, x, 0)                   a visit's all lesions, unless --all-lesion-from pair is given; and its null pair: the new-lesion head
+    (baseline, follow-up)       new lesions; with --all-lesion-from pair all lesions of both
+    (follow-up, baseline)       resolved lesions: what is new when time runs backwards
+
+What compares two visits lies at the follow-up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bids_app.cases import Pair, PreparedScan, PreparedTimeline, desc_of, pairs_of
+from bids_app.cases import Pair, PreparedTimeline, desc_of, pairs_of
 from bids_app.derivatives import Derivatives
+from bids_app.files import write_json
+from bids_app.tables import columns_json, write_table
 from coactseg_cli import __version__
 from coactseg_cli.config import AllLesionFrom, Inference, SegmentConfig
 from coactseg_cli.errors import InvalidConfig
+from coactseg_cli.lesion_maps import ALL, NULL_PAIR, Grids, LesionMap, ParticipantMaps, read_grids
 from coactseg_cli.network import checkpoint
 from coactseg_cli.network.checkpoint import Model
 from coactseg_cli.network.inference import Engine, Head, make_engine
 from coactseg_cli.network.zoo import find_model
-from coactseg_cli.preprocessing.transforms import read_itk
-from coactseg_cli.segment_files import Found, Grids, Product, write_map, write_sessions
-from coactseg_cli.subject_report import write_report
+from coactseg_cli.preprocessing import quality
+from coactseg_cli.quality_files import check_participant
+from coactseg_cli.reading import Context, SubjectResult, read
 from coactseg_cli.volumes import load
 
-
-@dataclass(frozen=True, slots=True)
-class SubjectResult:
-    """What was found in one participant."""
-
-    subject: str
-    summary: str  # one line
-    report: Path
-    outputs: tuple[Path, ...]
+SINGLE = "single scan (x, x, 0), follow-up head"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +43,10 @@ class Probabilities:
     """Lesion probabilities on the reference grid, (X, Y, Z) float32 each."""
 
     all: tuple[np.ndarray, ...]  # per visit
-    new: Mapping[Pair, np.ndarray]
     all_pass: tuple[str, ...]  # per visit, which pass and head gave the map
+    null: tuple[np.ndarray, ...]  # per visit: the new-lesion head on the visit and itself
+    new: Mapping[Pair, np.ndarray]
+    resolved: Mapping[Pair, np.ndarray]  # the new-lesion head on follow-up and baseline
 
 
 def load_model(config: SegmentConfig) -> Model:
@@ -62,63 +62,74 @@ def segment(
     Raises: OutOfMemory, InvalidConfig, GridMismatch, UnreadableImage.
     """
     require_comparable(prepared, config)
-    visits = tuple(_read(v) for v in prepared.visits)
+    visits = tuple(read_grids(v) for v in prepared.visits)
     pairs = pairs_of(len(visits), config.pairs) if prepared.comparable else ()
     engine = make_engine(model.network, config)
     probabilities = infer(visits, pairs, engine)
-    log(f"network: {len(visits)} all-lesion and {len(pairs)} new-lesion maps")
-    references = [tree.uri(prepared.reference if prepared.comparable else v.image) for v in prepared.visits]
-    products = _Products(visits, config, model, describe_choices(config, model, engine), references)
-    all_found = [
-        write_map(tree, visit, probabilities.all[i], products.all_lesions(i, probabilities.all_pass[i]), config)
-        for i, visit in enumerate(visits)
+    log(f"network: {len(visits)} all-lesion, {len(pairs)} new-lesion and {len(pairs)} resolved-lesion maps")
+    maps = describe(visits, probabilities, config, model, describe_choices(config, model, engine))
+    flags = quality.rows(check_participant(prepared, model.info.seen))
+    _check_itself(prepared.subject, visits, probabilities, engine, model, tree, log)
+    return read(prepared, visits, maps, config, tree, Context(model.research_line, flags))
+
+
+def _check_itself(
+    subject: str,
+    visits: tuple[Grids, ...],
+    probabilities: Probabilities,
+    engine: Engine,
+    model: Model,
+    tree: Derivatives,
+    log: Callable[[str], None],
+) -> None:
+    """--self-check: sub-XX_desc-selfcheck_table.tsv; without it, a table of an earlier run goes, which was about other maps."""
+    config = engine.config
+    path = tree.subject_path(subject, f"sub-{subject}_desc-selfcheck_table.tsv")
+    if not config.self_check:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        return
+    from coactseg_cli import self_check
+
+    checked = [
+        self_check.CheckedVisit(v.scan.session, v.image, v.brain, load(v.scan.native), v.native_brain.data, v.individual_from_orig)
+        for v in visits
     ]
-    new_found = {
-        pair: write_map(tree, visits[pair.followup], probability, products.new_lesions(pair), config)
-        for pair, probability in probabilities.new.items()
-    }
-    outputs = [path for found in [*all_found, *new_found.values()] for path in found.outputs]
-    outputs += write_sessions(tree, prepared, visits, all_found, new_found)
-    report = write_report(prepared, tree, tuple(pairs), model.research_line)
-    return SubjectResult(prepared.subject, _summary(prepared, all_found, new_found), report, (*outputs, report))
-
-
-def _read(scan: PreparedScan) -> Grids:
-    brain = load(scan.brain_mask)
-    native = load(scan.native_brain_mask)
-    return Grids(scan, load(scan.image), brain.data > 0.5, native.like(native.data > 0.5), read_itk(scan.to_native))
+    known = self_check.KnownMaps(probabilities.all, probabilities.null, probabilities.new, probabilities.resolved)
+    thresholds = self_check.Thresholds(*_thresholds(config, model), config.min_lesion_mm3)
+    found = self_check.self_check(checked, engine, thresholds, pairs=tuple(probabilities.new), known=known)
+    log(f"self-check: {found.reading()}")
+    write_table(path, found.table(), self_check.COLUMNS, description=found.reading(), dictionary=False)
+    write_json(path.with_suffix(".json"), {"Description": found.reading(), **found.settings(), **columns_json(self_check.COLUMNS)})
 
 
 def infer(visits: tuple[Grids, ...], pairs: tuple[Pair, ...], engine: Engine) -> Probabilities:
-    """Run the passes that the maps need: one per visit (x, x, 0), or the pairs' own (Eq. 1), and one per pair."""
-    from_pair = engine.config.all_lesion_from is AllLesionFrom.PAIR
-    every: dict[int, np.ndarray] = {}
-    source: dict[int, str] = {}
-    new = {}
+    """Run the passes that the maps need: one per visit (x, x, 0), and two per pair, there and back."""
+    from_pair = engine.config.all_lesion_from is AllLesionFrom.PAIR and bool(pairs)
+    every: dict[int, tuple[np.ndarray, str]] = {}
+    new, resolved = {}, {}
     for pair in pairs:
         b, f = visits[pair.baseline], visits[pair.followup]
-        heads = list(Head) if from_pair else [Head.NEW]
-        maps = engine.run(b.image.data, f.image.data, b.brain | f.brain, heads)
+        brain = b.brain | f.brain
+        maps = engine.run(b.image.data, f.image.data, brain, list(Head) if from_pair else [Head.NEW])
         new[pair] = maps[Head.NEW]
+        resolved[pair] = engine.run(f.image.data, b.image.data, brain, [Head.NEW])[Head.NEW]
         if from_pair:
-            every[pair.followup], source[pair.followup] = maps[Head.ALL_FOLLOWUP], f"pair with {_session(b)}, follow-up head"
-            if pair.baseline not in every:
-                every[pair.baseline], source[pair.baseline] = maps[Head.ALL_BASELINE], f"pair with {_session(f)}, baseline head"
+            every[pair.followup] = maps[Head.ALL_FOLLOWUP], f"pair with {b.name}, follow-up head"
+            every.setdefault(pair.baseline, (maps[Head.ALL_BASELINE], f"pair with {f.name}, baseline head"))
+    null = []
     for i, visit in enumerate(visits):
+        x = visit.image.data
+        maps = engine.run(x, x, visit.brain, [Head.NEW] if i in every else [Head.ALL_FOLLOWUP, Head.NEW])
+        null.append(maps[Head.NEW])
         if i not in every:
-            x = visit.image.data
-            every[i] = engine.run(x, x, visit.brain, [Head.ALL_FOLLOWUP])[Head.ALL_FOLLOWUP]
-            source[i] = "single scan (x, x, 0), follow-up head"
+            every[i] = maps[Head.ALL_FOLLOWUP], SINGLE
     order = range(len(visits))
-    return Probabilities(tuple(every[i] for i in order), new, tuple(source[i] for i in order))
-
-
-def _session(visit: Grids) -> str:
-    return f"ses-{visit.scan.session}" if visit.scan.session else "the only visit"
+    return Probabilities(tuple(every[i][0] for i in order), tuple(every[i][1] for i in order), tuple(null), new, resolved)
 
 
 def describe_choices(config: SegmentConfig, model: Model, engine: Engine) -> dict[str, Any]:
-    """What decides a map, for its sidecar."""
+    """What decides a probability, for its sidecar."""
     windows = {"PatchSize": list(config.patch_size), "Stride": list(config.stride)} if config.inference is Inference.WINDOWS else {}
     return {
         "Model": {"Name": model.info.name, "SHA256": model.sha256, "Source": model.info.source, "Version": model.info.version or "n/a"},
@@ -127,44 +138,38 @@ def describe_choices(config: SegmentConfig, model: Model, engine: Engine) -> dic
         **({"Tile": config.tile} if config.tile else {}),
         "Precision": str(engine.dtype).removeprefix("torch."),
         "Device": engine.device.type,
-        "MinLesionVolume": config.min_lesion_mm3,
         "CoactSegVersion": __version__,
         "IntendedUse": model.research_line,
     }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Products:
-    """What the sidecars of a participant's maps say."""
-
-    visits: tuple[Grids, ...]
-    config: SegmentConfig
-    model: Model
-    choices: Mapping[str, Any]
-    references: Sequence[str]  # per visit, BIDS URI of an image on the grid of space-individual
-
-    def all_lesions(self, visit: int, source: str) -> Product:
-        """The all-lesion map of one visit, made by the pass `source`."""
-        threshold = self.config.threshold_all or self.model.info.threshold_all
-        return Product("all", threshold, {**self.choices, "Pass": source}, self.references[visit])
-
-    def new_lesions(self, pair: Pair) -> Product:
-        """The new-lesion map of a pair, which lies at its follow-up."""
-        baseline, followup = self.visits[pair.baseline].scan, self.visits[pair.followup].scan
-        facts = {"Pass": "pair, new-lesion head", "BaselineSession": baseline.session, "FollowUpSession": followup.session}
-        threshold = self.config.threshold_new or self.model.info.threshold_new
-        return Product(desc_of(pair, baseline.session), threshold, {**self.choices, **facts}, self.references[pair.followup], baseline)
+def _thresholds(config: SegmentConfig, model: Model) -> tuple[float, float]:
+    """Of all lesions and of new ones: the user's, else the model's own."""
+    return config.threshold_all or model.info.threshold_all, config.threshold_new or model.info.threshold_new
 
 
-def _summary(prepared: PreparedTimeline, all_found: list[Found], new_found: dict[Pair, Found]) -> str:
-    parts = [
-        f"{'ses-' + v.session if v.session else 'scan'}: {len(f.lesions)} lesions, {f.volume_mm3:.0f} mm3"
-        for v, f in zip(prepared.visits, all_found, strict=True)
-    ]
-    for pair, found in new_found.items():
-        before, after = prepared.visits[pair.baseline].session, prepared.visits[pair.followup].session
-        parts.append(f"new at ses-{after} since ses-{before}: {len(found.lesions)} lesions, {found.volume_mm3:.0f} mm3")
-    return "; ".join(parts)
+def describe(
+    visits: tuple[Grids, ...], probabilities: Probabilities, config: SegmentConfig, model: Model, choices: Mapping[str, Any]
+) -> ParticipantMaps:
+    """The maps with their thresholds and with what each was made from."""
+    every, new = _thresholds(config, model)
+
+    def lesions(desc: str, probability: np.ndarray, pass_: str, **facts: str | None) -> LesionMap:
+        threshold, own = (every, model.info.threshold_all) if desc == ALL else (new, model.info.threshold_new)
+        return LesionMap(desc, probability, threshold, {**choices, "ModelThreshold": own, "Pass": pass_, **facts})
+
+    def of_pair(kind: str, pair: Pair, probability: np.ndarray, pass_: str) -> LesionMap:
+        baseline, followup = visits[pair.baseline].scan.session, visits[pair.followup].scan.session
+        desc = desc_of(pair, baseline, kind)
+        return lesions(desc, probability, pass_, BaselineSession=baseline, FollowUpSession=followup)
+
+    forward, backward = "pair, new-lesion head", "pair with its visits exchanged (follow-up, baseline), new-lesion head"
+    return ParticipantMaps(
+        all=tuple(lesions(ALL, p, made) for p, made in zip(probabilities.all, probabilities.all_pass, strict=True)),
+        new={pair: of_pair("new", pair, p, forward) for pair, p in probabilities.new.items()},
+        resolved={pair: of_pair("resolved", pair, p, backward) for pair, p in probabilities.resolved.items()},
+        null=tuple(lesions(NULL_PAIR, p, "single scan (x, x, 0), new-lesion head") for p in probabilities.null),
+    )
 
 
 def check_model_grid(model: Model, spacing_mm: tuple[float, float, float] | None) -> str | None:

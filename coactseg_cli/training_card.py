@@ -18,7 +18,7 @@ from coactseg_cli.config import TrainConfig
 from coactseg_cli.network.checkpoint import CheckpointInfo
 from coactseg_cli.sampling.patches import Case
 from coactseg_cli.sampling.splits import patient_of
-from coactseg_cli.training_data import Data, count_labelled, counted
+from coactseg_cli.training_data import Data, count_labelled, counted, seen_in
 from coactseg_cli.validation import Row
 
 
@@ -35,6 +35,7 @@ def describe(data: Data, config: TrainConfig, iteration: int) -> CheckpointInfo:
         n_singles=singles,
         training_data=tuple(sorted({patient_of(c) for c in data.split.training})),
         iterations=iteration,
+        seen=seen_in(data.split.training, config.augment_strength),
     )
 
 

@@ -13,12 +13,14 @@ from bids_app.dataset import read_prepared
 from coactseg_cli.config import TrainConfig
 from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.network.ranks import Ranks
+from coactseg_cli.sampling.augment import SLICE_MM
 from coactseg_cli.sampling.batches import Pool, draw_batch, make_pool, render
 from coactseg_cli.sampling.lesion_library import Library, harvest
 from coactseg_cli.sampling.loading import common_spacing, derive_new, load_cases, load_masks
 from coactseg_cli.sampling.patches import Case
 from coactseg_cli.sampling.preview import write_sheet
 from coactseg_cli.sampling.splits import Split, patient_of, require_apart, split_by_fold, split_by_label
+from coactseg_cli.seen import SeenRanges, ranges_of
 
 PREVIEWED = 12  # samples on the sheet
 
@@ -80,6 +82,12 @@ def counted(cases: Sequence[Case]) -> str:
 def count_labelled(cases: Sequence[Case]) -> tuple[int, int]:
     """Real pairs and real single scans that carry a label."""
     return sum(bool(c.is_pair and c.labelled) for c in cases), sum(bool(not c.is_pair and c.labelled) for c in cases)
+
+
+def seen_in(cases: Sequence[Case], augment_strength: float) -> SeenRanges | None:
+    """What the scans of the training side look like, each scan once, with the slices that augmentation renders; None: no scan is known."""
+    profiles = [profile for case in cases if not case.is_pair for profile in case.scans]
+    return ranges_of(profiles, SLICE_MM[1] * min(augment_strength, 1.0))
 
 
 def read_library(split: Split, config: TrainConfig) -> Library:

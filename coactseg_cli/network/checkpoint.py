@@ -17,6 +17,7 @@ from bids_app.files import write_bytes
 from coactseg_cli import __version__
 from coactseg_cli.errors import MissingWeights, WrongWeights
 from coactseg_cli.network.model import VNet
+from coactseg_cli.seen import SeenRanges, parse_ranges
 
 METADATA_KEY = "coactseg"
 FIRST_WEIGHT = "encoder.block_one.conv.0.weight"
@@ -37,6 +38,7 @@ class CheckpointInfo:
     n_singles: int | None = None  # real single scans with a label
     training_data: tuple[str, ...] = ()  # participants
     iterations: int | None = None
+    seen: SeenRanges | None = None  # what the scans of training looked like; None: not recorded
     version: str = ""  # of coactseg that wrote it
     source: str = "coactseg train"  # or 'state dict' for a foreign .pth
 
@@ -136,11 +138,12 @@ def _parse_info(text: str, path: Path) -> CheckpointInfo:
     try:
         fields: dict[str, Any] = json.loads(text)
         known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in CheckpointInfo.__slots__}
-        info = CheckpointInfo(**known)
+        seen = known.pop("seen", None)
+        info = CheckpointInfo(**known, seen=None if seen is None else parse_ranges(seen))
         plausible = 0 < float(info.threshold_all) < 1 and 0 < float(info.threshold_new) < 1
         if info.spacing_mm is not None:
             plausible = plausible and len(info.spacing_mm) == 3 and all(0.1 <= float(s) <= 10 for s in info.spacing_mm)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         msg = f"{path}: the metadata of the model file cannot be used ({error}). Copy or download it again."
         raise WrongWeights(msg) from error
     if not plausible:

@@ -1,61 +1,87 @@
-"""Flags about scans, registration and masks: what a reader should look at. Decides nothing."""
+"""A check as a value: what was measured, its limits, and what to do; rows for a table. Measures nothing and stops nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-MOTION_MM, MOTION_DEG = 80.0, 35.0  # more between two visits is rare in a head coil
-ASYMMETRY_MM = 1.5  # the two directions of one registration disagree
-BRAIN_ML = (700.0, 2000.0)  # adults, with cerebrospinal fluid inside the mask
-BRAIN_CHANGE = 0.15  # between visits; true change is far smaller
+from bids_app.tables import Column
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """Something to look at."""
+class Check:
+    """One check that was made, passed or not."""
 
-    name: str  # motion, registration, brain-volume, brain-change
-    message: str  # one sentence with the number and the limit
-    session: str | None = None
+    name: str  # slice-thickness, registration-residual, ...
+    session: str | None  # the visit; for a comparison the later one
+    value: float
+    units: str | None  # mm, ml, %, ...; None: a ratio, a score or a count
+    low: float | None  # limits of what is usual; None: no limit on that side
+    high: float | None
+    flagged: bool  # the value lies outside the limits
+    reason: str  # one sentence: what it means, and what to do
 
-
-def motion_flags(visit_from_first: np.ndarray, brain_centre_mm: np.ndarray, asymmetry_mm: float, session: str | None) -> list[Flag]:
-    """Flags of one registration.
-
-    Args:
-        visit_from_first: (4, 4) RAS mm.
-        brain_centre_mm: (3,) in the first visit's space; the shift is measured there.
-        asymmetry_mm: of RigidResult.
-        session: the later visit.
-    """
-    cosine = np.clip((np.trace(visit_from_first[:3, :3]) - 1) / 2, -1, 1)
-    angle = float(np.degrees(np.arccos(cosine)))
-    shift = float(np.linalg.norm(visit_from_first[:3, :3] @ brain_centre_mm + visit_from_first[:3, 3] - brain_centre_mm))
-    flags = []
-    if angle > MOTION_DEG or shift > MOTION_MM:
-        usual = f"usual: below {MOTION_MM:.0f} and {MOTION_DEG:.0f}"
-        text = f"The head moved by {shift:.0f} mm and {angle:.0f} degrees since the first visit ({usual})."
-        flags.append(Flag("motion", text, session))
-    if asymmetry_mm > ASYMMETRY_MM:
-        text = f"Registering there and back differs by {asymmetry_mm:.1f} mm (usual: below {ASYMMETRY_MM:g}): look at the alignment."
-        flags.append(Flag("registration", text, session))
-    return flags
+    @property
+    def message(self) -> str:
+        """A line for a log or a page: name, value, limits, reason."""
+        units = f" {self.units}" if self.units else ""
+        bounds = [f"{words} {limit:g}" for words, limit in (("at least", self.low), ("at most", self.high)) if limit is not None]
+        return f"{self.name}: {self.value:.3g}{units} (usual: {' and '.join(bounds) or 'anything'}). {self.reason}"
 
 
-def brain_flags(volumes_ml: Sequence[float], sessions: Sequence[str | None]) -> list[Flag]:
-    """Flags of the brain masks of a timeline, in millilitres per visit."""
-    low, high = BRAIN_ML
-    flags = [
-        Flag("brain-volume", f"The brain mask holds {ml:.0f} ml (usual: {low:.0f} to {high:.0f}).", session)
-        for ml, session in zip(volumes_ml, sessions, strict=True)
-        if not low <= ml <= high
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is usual of one measured value."""
+
+    name: str
+    units: str | None
+    reason: str
+    low: float | None = None
+    high: float | None = None
+
+    def judge(self, value: float, session: str | None) -> tuple[Check, ...]:
+        """The check of one value; none where the value is undefined (NaN): what could not be measured was not checked."""
+        if math.isnan(value):
+            return ()
+        outside = (self.low is not None and value < self.low) or (self.high is not None and value > self.high)
+        return (Check(self.name, session, value, self.units, self.low, self.high, outside, self.reason),)
+
+
+COLUMNS = {
+    "session_id": Column("Session; for a comparison of two visits the later one"),
+    "name": Column("Name of the check (docs/quality-flags.md)"),
+    "value": Column("What was measured"),
+    "units": Column("Unit of value, low and high; n/a for ratios, scores and counts"),
+    "low": Column("Lowest usual value; n/a where there is no limit below"),
+    "high": Column("Highest usual value; n/a where there is no limit above"),
+    "flagged": Column("Whether the value lies outside the limits", levels={"0": "within the limits", "1": "look at it"}),
+    "reason": Column("What the check means, and what to do where it is flagged"),
+}
+
+
+def rows(checks: Iterable[Check]) -> list[Mapping[str, object]]:
+    """One row per check, by the names of COLUMNS."""
+    return [
+        {
+            "session_id": None if c.session is None else f"ses-{c.session}",
+            "name": c.name,
+            "value": c.value,
+            "units": c.units,
+            "low": c.low,
+            "high": c.high,
+            "flagged": int(c.flagged),
+            "reason": c.reason,
+        }
+        for c in checks
     ]
-    for i in range(1, len(volumes_ml)):
-        change = volumes_ml[i] / volumes_ml[i - 1] - 1.0
-        if abs(change) > BRAIN_CHANGE:
-            text = f"The brain mask changed by {100 * change:+.0f} % since the visit before (usual: within {100 * BRAIN_CHANGE:.0f} %)."
-            flags.append(Flag("brain-change", text, sessions[i]))
-    return flags
+
+
+def flagged(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Those outside their limits."""
+    return tuple(c for c in checks if c.flagged)
+
+
+def flag_names(checks: Sequence[Check], session: str | None) -> tuple[str, ...]:
+    """Names of the flags of one visit, each once, in order."""
+    return tuple(dict.fromkeys(c.name for c in checks if c.flagged and c.session == session))

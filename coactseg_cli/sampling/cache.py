@@ -20,7 +20,7 @@ import numpy as np
 from bids_app.cases import PreparedTimeline
 from bids_app.files import make_folder
 
-VERSION = "1"  # of this layout
+VERSION = "2"  # of this layout
 FACTS = "case.json"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from coactseg_cli.components import label as label_components
 from coactseg_cli.errors import GridMismatch, InvalidConfig
 from coactseg_cli.sampling import cache
 from coactseg_cli.sampling.patches import Case
+from coactseg_cli.seen import ScanProfile, parse_profile, profile_of
 from coactseg_cli.targets import IGNORE
 from coactseg_cli.volumes import Box, Volume, box_of, load, require_same_grid
 
@@ -41,6 +42,7 @@ def load_cases(timeline: PreparedTimeline, cache_dir: Path | None = None) -> lis
     names = [_name(timeline, v) for v in timeline.visits]
     spacing_mm = [_triple(s) for s in facts["spacing_mm"]]
     marks = facts["marks"]
+    scans = [() if fields is None else (parse_profile(fields),) for fields in facts["scans"]]
 
     def of(visit: int, what: str) -> np.ndarray | None:
         return arrays.get(f"{visit}_{what}")
@@ -49,7 +51,7 @@ def load_cases(timeline: PreparedTimeline, cache_dir: Path | None = None) -> lis
         return arrays[f"{visit}_{what}"]
 
     cases = [
-        Case(name, got(i, "image"), got(i, "brain"), spacing_mm[i], all_baseline=of(i, "all"), marks=(marks[i],))
+        Case(name, got(i, "image"), got(i, "brain"), spacing_mm[i], all_baseline=of(i, "all"), marks=(marks[i],), scans=scans[i])
         for i, name in enumerate(names)
     ]
     for pair in consecutive_pairs(len(names)) if timeline.comparable else ():
@@ -65,13 +67,14 @@ def load_cases(timeline: PreparedTimeline, cache_dir: Path | None = None) -> lis
                 all_followup=of(f, "all"),
                 new=of(f, "new"),
                 marks=(marks[b], marks[f]),
+                scans=(*scans[b], *scans[f]),
             )
         )
     return cases
 
 
 def read_volumes(timeline: PreparedTimeline) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Every array of a participant by '<visit>_<what>', cut to the box of its brains, with spacings and the digests of the scans."""
+    """Every array of a participant by '<visit>_<what>', cut to the box of its brains, with spacings, digests and profiles of the scans."""
     images = [load(v.image) for v in timeline.visits]
     brains = [load(v.brain_mask).data > 0.5 for v in timeline.visits]
     if timeline.comparable:
@@ -86,7 +89,18 @@ def read_volumes(timeline: PreparedTimeline) -> tuple[dict[str, np.ndarray], dic
         found = {"image": image.data.astype(np.float32, copy=False), "brain": brain, **targets}
         arrays |= {f"{i}_{what}": np.ascontiguousarray(array[box.slices]) for what, array in found.items()}
     marks = [hashlib.sha256(image.data.tobytes()).hexdigest()[:32] for image in images]
-    return arrays, {"spacing_mm": [image.spacing_mm for image in images], "marks": marks}
+    profiles = [_profile(visit, image, brain) for visit, image, brain in zip(timeline.visits, images, brains, strict=True)]
+    scans = [None if profile is None else asdict(profile) for profile in profiles]
+    return arrays, {"spacing_mm": [image.spacing_mm for image in images], "marks": marks, "scans": scans}
+
+
+def _profile(visit: PreparedScan, image: Volume, brain: np.ndarray) -> ScanProfile | None:
+    """What the scan looks like; None where its brain is empty or constant."""
+    if not brain.any() or np.ptp(image.data[brain]) == 0:
+        return None
+    native = load(visit.native_brain_mask)
+    brain_ml = float(np.count_nonzero(native.data > 0.5)) * native.voxel_mm3 / 1000.0
+    return profile_of(native.spacing_mm, brain_ml, image, brain)
 
 
 def _box(brain: np.ndarray) -> Box:

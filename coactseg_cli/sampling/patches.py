@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from coactseg_cli.seen import ScanProfile
 from coactseg_cli.targets import IGNORE
 
 Shape = tuple[int, int, int]
@@ -47,6 +48,7 @@ class Case:
     all_followup: np.ndarray | None = None  # int8
     new: np.ndarray | None = None  # int8
     marks: tuple[str, ...] = ()  # digests of the scans: the same scan under two names is found out
+    scans: tuple[ScanProfile, ...] = ()  # what the scans look like, one per visit with a brain
 
     @property
     def is_pair(self) -> bool:

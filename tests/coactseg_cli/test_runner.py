@@ -20,6 +20,7 @@ import pytest
 from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.derivatives import Derivatives
 from bids_app.errors import UnreadableImage
+from bids_app.tables import read_table
 from coactseg_cli import completion, participant, runner
 from coactseg_cli.__main__ import main
 from coactseg_cli.completion import Record
@@ -385,15 +386,14 @@ def test_what_a_killed_run_left_is_removed(stages: Stages, raw: Path, tmp_path: 
 def test_group_gathers_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     write(out / "sub-01" / "sub-01_sessions.tsv", "session_id\tall_lesions\tall_volume_mm3\nses-1\t2\t31.5\nses-2\t3\t40\n")
-    write(out / "sub-01" / "sub-01_sessions.json", json.dumps({"all_volume_mm3": {"Description": "Volume", "Units": "mm^3"}}))
     write(out / "sub-02" / "anat" / "sub-02_space-orig_desc-all_dseg.tsv", "index\tname\tvolume_mm3\n1\ta\t10.5\n2\tb\t20\n")
     assert main(["segment", str(tmp_path), str(out), "group"]) == 0
     assert "2 participants, 3 visits" in capsys.readouterr().out
-    assert (out / "group_lesions.tsv").read_text().splitlines() == [
-        "participant_id\tsession_id\tall_lesions\tall_volume_mm3",
-        "sub-01\tses-1\t2\t31.5",
-        "sub-01\tses-2\t3\t40",
-        "sub-02\tn/a\t2\t30.5",
+    names = ("participant_id", "session_id", "all_lesions", "all_volume_mm3")
+    assert [[row[name] for name in names] for row in read_table(out / "group_lesions.tsv")] == [
+        ["sub-01", "ses-1", "2", "31.5"],
+        ["sub-01", "ses-2", "3", "40"],
+        ["sub-02", "n/a", "2", "30.5"],
     ]
     assert json.loads((out / "group_lesions.json").read_text())["all_volume_mm3"]["Units"] == "mm^3"
     assert (out / "participants.tsv").read_text().splitlines() == ["participant_id", "sub-01", "sub-02"]

@@ -12,6 +12,7 @@ from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.segment import check_model_grid, segment
 from coactseg_cli.volumes import load, same_grid
 
+MAPS = (("01", "all"), ("02", "all"), ("02", "new"), ("02", "resolved"))
 LOW = SegmentConfig(threshold_all=0.4, threshold_new=0.4)
 
 
@@ -37,11 +38,13 @@ def test_two_visits_give_maps_of_both_and_of_what_is_new(tiny_prepared, tiny_mod
     result = segment(tiny_prepared.timelines[0], LOW, tree, tiny_model, quiet)
     expected = {
         f"sub-01_ses-{s}_space-{space}_label-L_desc-{d}_{kind}.nii.gz"
-        for s, d in (("01", "all"), ("02", "all"), ("02", "new"))
+        for s, d in MAPS
         for space in ("orig", "individual")
         for kind in ("mask", "probseg")
-    } | {f"sub-01_ses-{s}_space-orig_desc-{d}_dseg.nii.gz" for s, d in (("01", "all"), ("02", "all"), ("02", "new"))}
-    assert names(tree) == expected
+    }
+    expected |= {f"sub-01_ses-{s}_space-orig_desc-{d}_dseg.nii.gz" for s, d in MAPS}
+    expected |= {f"sub-01_ses-{s}_space-individual_label-L_desc-nullpair_probseg.nii.gz" for s in ("01", "02")}
+    assert {n for n in names(tree) if "desc-lesions" not in n} == expected
     assert result.report == tree.root / "sub-01.html"
     assert "new at ses-02 since ses-01" in result.summary
     assert not unresolved_sources(tree.root)
@@ -51,8 +54,8 @@ def test_two_visits_give_maps_of_both_and_of_what_is_new(tiny_prepared, tiny_mod
 @pytest.mark.parametrize("which", [1, 2])
 def test_one_visit_gives_all_lesions_only(tiny_prepared, tiny_model, tree, which):
     segment(tiny_prepared.timelines[which], LOW, tree, tiny_model, quiet)
-    assert not any("desc-new" in n for n in names(tree))
-    assert sum(n.endswith("probseg.nii.gz") for n in names(tree)) == 2
+    assert not any("desc-new" in n or "desc-resolved" in n for n in names(tree))
+    assert sum(n.endswith("probseg.nii.gz") for n in names(tree)) == 3  # all lesions on two grids, the null pair on one
 
 
 def test_maps_lie_on_the_scans_own_grid(tiny_prepared, tiny_model, tree):
@@ -112,6 +115,25 @@ def test_all_lesion_map_does_not_depend_on_the_partner_unless_asked(tiny_prepare
     assert not np.array_equal(maps[0], maps[2])
 
 
+def test_resolved_is_what_is_new_when_time_runs_backwards(tiny_prepared, tiny_model, tree, tmp_path):
+    """On the common grid, of one and the same pass; a null pair is the pass of a visit with itself."""
+    prepared = tiny_prepared.timelines[0]
+    back = dataclasses.replace(prepared, visits=prepared.visits[::-1])
+    there, folder = "sub-01/ses-{0}/anat/sub-01_ses-{0}_space-individual_label-L_desc-{1}_{2}.nii.gz", tree.root
+    segment(prepared, LOW, tree, tiny_model, quiet)
+    forward = {(d, k): load(folder / there.format("02", d, k)).data for d in ("new", "resolved") for k in ("probseg", "mask")}
+    null = load(folder / there.format("02", "nullpair", "probseg")).data
+    segment(back, LOW, tree, tiny_model, quiet)
+    for desc, other in (("new", "resolved"), ("resolved", "new")):
+        for kind in ("probseg", "mask"):
+            assert np.array_equal(load(folder / there.format("01", other, kind)).data, forward[desc, kind]), (desc, kind)
+    assert not np.array_equal(forward["new", "probseg"], forward["resolved", "probseg"])
+    assert null.max() > 0
+    facts = json.loads((folder / there.format("02", "resolved", "mask").replace(".nii.gz", ".json")).read_text())
+    assert (facts["BaselineSession"], facts["FollowUpSession"]) == ("01", "02")
+    assert "exchanged" in facts["Pass"]
+
+
 def test_without_probabilities_only_masks_are_written(tiny_prepared, tiny_model, tree):
     segment(tiny_prepared.timelines[0], dataclasses.replace(LOW, output_probabilities=False), tree, tiny_model, quiet)
     assert not any("probseg" in n for n in names(tree))
@@ -126,7 +148,8 @@ def test_pairs_of_three_visits(tiny_prepared, tiny_model, tree, pairs, descs):
     segment(dataclasses.replace(prepared, visits=(*prepared.visits, third)), dataclasses.replace(LOW, pairs=pairs), tree, tiny_model, quiet)
     folder = tree.root / "sub-01" / "ses-03" / "anat"
     found = {p.name.split("desc-")[1].split("_")[0] for p in folder.glob("*_mask.nii.gz")} - {"all"}
-    assert found == (descs - {"new"} if pairs is Pairing.FIRST else descs)
+    descs = descs - {"new"} if pairs is Pairing.FIRST else descs
+    assert found == descs | {desc.replace("new", "resolved") for desc in descs}
 
 
 def test_min_lesion_size_is_applied_in_native_space(tiny_prepared, tiny_model, tree):
@@ -143,7 +166,7 @@ def test_min_lesion_size_is_applied_in_native_space(tiny_prepared, tiny_model, t
 def test_visits_prepared_alone_are_not_compared(tiny_prepared, tiny_model, tree):
     prepared = dataclasses.replace(tiny_prepared.timelines[0], comparable=False)
     segment(prepared, LOW, tree, tiny_model, quiet)
-    assert not any("desc-new" in n for n in names(tree))
+    assert not any("desc-new" in n or "desc-resolved" in n for n in names(tree))
     with pytest.raises(InvalidConfig, match="sessionwise"):
         segment(prepared, dataclasses.replace(LOW, all_lesion_from=AllLesionFrom.PAIR), tree, tiny_model, quiet)
 

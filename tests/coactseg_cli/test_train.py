@@ -60,6 +60,8 @@ def test_a_run_writes_a_model_that_describes_itself(config):
     assert (model.info.spacing_mm, model.info.patch_size) == ((3.0, 3.0, 3.0), (16, 16, 16))
     assert (model.info.n_pairs, model.info.n_singles) == (1, 4)
     assert model.info.training_data == ("sub-01", "sub-02", "sub-03")
+    assert (model.info.seen.n_scans, model.info.seen.in_plane_mm) == (4, (2.5, 3.0))  # each visit once, voxels of its own grid
+    assert model.info.seen.slice_mm[1] == 7.5
 
 
 def test_losses_have_a_row_per_iteration_and_named_columns(config):

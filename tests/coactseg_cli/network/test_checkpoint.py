@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from safetensors.torch import save_file
 from coactseg_cli.errors import MissingWeights, WrongWeights
 from coactseg_cli.network.checkpoint import CheckpointInfo, load_model, save_model
 from coactseg_cli.network.model import VNet
+from coactseg_cli.seen import ScanProfile, ranges_of
 
 INFO = CheckpointInfo(
     name="tiny", patch_size=(32, 48, 64), spacing_mm=(0.5, 0.75, 1.0), n_pairs=1, n_singles=2, training_data=("sub-1",), iterations=7
@@ -20,6 +22,22 @@ def test_round_trip_keeps_weights_and_metadata(small, tmp_path):
     assert (model.info.patch_size, model.info.spacing_mm, model.info.iterations) == ((32, 48, 64), (0.5, 0.75, 1.0), 7)
     assert model.info.base_filters == 2
     assert model.info.version
+
+
+def test_what_training_saw_travels_along(small, tmp_path):
+    profiles = [ScanProfile(0.7, ml / 400, (130.0, 160.0, 120.0), ml, (-2.0, -0.3, 0.2, 0.6, 1.0, 1.5)) for ml in (1200.0, 1400.0)]
+    save_model(small, dataclasses.replace(INFO, seen=ranges_of(profiles)), tmp_path / "m.safetensors")
+    assert load_model(tmp_path / "m.safetensors").info.seen == ranges_of(profiles)
+    save_model(small, INFO, tmp_path / "old.safetensors")
+    assert load_model(tmp_path / "old.safetensors").info.seen is None
+
+
+@pytest.mark.parametrize("seen", [3, [1, 2], {"n_scans": 1}, {"n_scans": 1, "slice_mm": "wide"}])
+def test_ranges_that_are_none_are_refused(small, tmp_path, seen):
+    content = {k: v.contiguous() for k, v in small.state_dict().items()}
+    save_file(content, tmp_path / "m.safetensors", {"coactseg": json.dumps({"seen": seen})})
+    with pytest.raises(WrongWeights, match="metadata"):
+        load_model(tmp_path / "m.safetensors")
 
 
 def test_half_precision_is_smaller_and_close(small, tmp_path):

@@ -1,0 +1,62 @@
+"""The lesion maps of one participant before they are read: probabilities, masks that were given, and what each was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_app.cases import Pair, PreparedScan
+from coactseg_cli.preprocessing.transforms import read_itk
+from coactseg_cli.volumes import Volume, load
+
+ALL, NULL_PAIR = "all", "nullpair"  # desc- labels; those of pairs come from bids_app.cases
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grids:
+    """One visit as arrays and grids."""
+
+    scan: PreparedScan
+    image: Volume  # reference grid
+    brain: np.ndarray  # bool, reference grid
+    native_brain: Volume  # bool, the scan's own grid
+    individual_from_orig: np.ndarray  # (4, 4), RAS mm: points of the scan to points of space-individual
+
+    @property
+    def name(self) -> str:
+        """'ses-01', or 'the only visit' where there are no session labels."""
+        return f"ses-{self.scan.session}" if self.scan.session else "the only visit"
+
+
+def read_grids(scan: PreparedScan) -> Grids:
+    """Read a prepared visit. Raises: UnreadableImage, UnreadableTransform."""
+    brain = load(scan.brain_mask)
+    native = load(scan.native_brain_mask)
+    return Grids(scan, load(scan.image), brain.data > 0.5, native.like(native.data > 0.5), read_itk(scan.to_native))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LesionMap:
+    """One kind of map of one visit."""
+
+    desc: str  # all, new, newFrom01, resolved, resolvedFrom01, nullpair
+    probability: np.ndarray | None  # (X, Y, Z) float32 on the reference grid; None where there is only a mask
+    threshold: float | None  # from which a voxel is lesion; None: not known, of masks that are taken as they are
+    facts: Mapping[str, Any]  # what decided it, for the sidecar
+    stored: Path | None = None  # where the probability was read; None: the network just gave it
+    given: Mapping[str, Volume] = field(default_factory=dict)  # space ('individual', 'orig') to a mask that is taken as it is
+    given_from: tuple[Path, ...] = ()  # files of masks that somebody corrected by hand
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParticipantMaps:
+    """Every map of a participant."""
+
+    all: tuple[LesionMap, ...]  # per visit
+    new: Mapping[Pair, LesionMap]
+    resolved: Mapping[Pair, LesionMap]  # lesions of the baseline that are gone at the follow-up
+    null: tuple[LesionMap | None, ...]  # per visit: the new-lesion head on the visit and itself

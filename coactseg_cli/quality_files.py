@@ -1,0 +1,49 @@
+"""The quality checks of a participant on the disk: what they read of a prepared data set, and the table they are written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bids_app.cases import PreparedScan, PreparedTimeline
+from bids_app.derivatives import Derivatives
+from bids_app.files import read_json
+from bids_app.inheritance import metadata_of
+from bids_app.tables import write_table
+from coactseg_cli.prep_files import ASYMMETRY
+from coactseg_cli.preprocessing.checks import participant_checks
+from coactseg_cli.preprocessing.quality import COLUMNS, Check, rows
+from coactseg_cli.preprocessing.transforms import read_itk
+from coactseg_cli.preprocessing.visit_facts import VisitFacts
+from coactseg_cli.seen import SeenRanges
+from coactseg_cli.volumes import load
+
+DESCRIPTION = "Quality checks of every visit, passed or not: a flag says where to look, not that a map is wrong."
+
+
+def check_participant(prepared: PreparedTimeline, seen: SeenRanges | None) -> tuple[Check, ...]:
+    """Every check of a prepared participant. Raises: UnreadableImage, UnreadableTransform."""
+    sidecars = [{} if visit.raw is None else metadata_of(visit.raw) for visit in prepared.visits]
+    return participant_checks([read_facts(visit) for visit in prepared.visits], seen, sidecars, comparable=prepared.comparable)
+
+
+def read_facts(visit: PreparedScan) -> VisitFacts:
+    """What the checks need of one visit."""
+    sidecar = visit.image.with_name(visit.image.name.partition(".")[0] + ".json")
+    asymmetry = read_json(sidecar).get(ASYMMETRY) if sidecar.is_file() else None
+    return VisitFacts(
+        session=visit.session,
+        native=load(visit.native),
+        native_brain=load(visit.native_brain_mask).data > 0.5,
+        image=load(visit.image),
+        brain=load(visit.brain_mask).data > 0.5,
+        orig_from_individual=read_itk(visit.to_individual),
+        asymmetry_mm=float(asymmetry) if isinstance(asymmetry, int | float) else None,
+    )
+
+
+def write_checks(tree: Derivatives, subject: str, checks: Sequence[Check]) -> Path:
+    """sub-XX_desc-quality_flags.tsv and .json. Returns: the table."""
+    path = tree.subject_path(subject, f"sub-{subject}_desc-quality_flags.tsv")
+    write_table(path, rows(checks), COLUMNS, description=DESCRIPTION)
+    return path
