@@ -171,8 +171,9 @@ def _chart(
     caption: str = "",
 ) -> Chart:
     """Put the visits' names below, and title and description in front."""
+    known = all(p.days is not None for p in points)
     labels = [_text(x(i), HEIGHT - BOTTOM + 17, p.name, "visit") for i, p in enumerate(points)]
-    labels += [_text(x(i), HEIGHT - BOTTOM + 32, f"day {p.days:.0f}", "day") for i, p in enumerate(points) if p.days is not None]
+    labels += [_text(x(i), HEIGHT - BOTTOM + 32, f"day {p.days:.0f}", "day") for i, p in enumerate(points) if known and p.days is not None]
     head = _fill('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{n}-t {n}-d">', WIDTH, HEIGHT, n=f"chart-{name}")
     words = _fill('<title id="{n}-t">{}</title><desc id="{n}-d">{}</desc>', title, description, n=f"chart-{name}")
     svg = head + words + "".join([*parts, *labels]) + "</svg>"
