@@ -24,6 +24,7 @@ from bids_app.report import (
     Problem,
     Quality,
     SubjectReport,
+    Support,
     Table,
     VisitSection,
     format_cell,
@@ -113,7 +114,7 @@ def report() -> SubjectReport:
         0,
         0.0,
         fates=(("new", 2), ("stable", 0)),
-        n_new_supported=1,
+        support=(Support("new", 2, 1),),
         lesions=mosaic,
         difference=mosaic,
         flicker=flicker,
@@ -123,8 +124,8 @@ def report() -> SubjectReport:
     methods, settings = ("Registered rigidly to the halfway space.",), (("Model", "default"), ("Threshold", "0.5"))
     nan = float("nan")
     rows = (
-        LesionRow(3, "stable", "unclassified", (9.0, 9.5), 0.5, nan, 0.5, 0.9),
-        LesionRow(7, "new", "", ("none", 24.0), nan, nan, 0.5, 0.9, "off 3", "lesion-7"),
+        LesionRow(3, "stable", "unclassified", (9.0, 9.5), 0.5, nan, 0.5, 0.9, nan),
+        LesionRow(7, "new", "", ("none", 24.0), nan, nan, 0.5, 0.9, 0.7, "off 3", "lesion-7"),
     )
     flags = (
         Flag("ses-01", "thickness", 3.0, "mm", nan, 4.0, raised=False, reason="Fine."),
@@ -258,7 +259,7 @@ def test_hostile_words_are_only_words(report: SubjectReport) -> None:
         charts=(volume_chart(points), fates_chart(points)),
         visits=(visit,),
         pairs=(pair,),
-        lesions=LesionTable((HOSTILE,), (LesionRow(1, HOSTILE, HOSTILE, (HOSTILE,), 1.0, 1.0, 1.0, 1.0, HOSTILE),)),
+        lesions=LesionTable((HOSTILE,), (LesionRow(1, HOSTILE, HOSTILE, (HOSTILE,), 1.0, 1.0, 1.0, 1.0, 1.0, HOSTILE),)),
         overviews=(picture,),
         quality=Quality((Flag(HOSTILE, HOSTILE, 1.0, HOSTILE, 0.0, 0.0, raised=True, reason=HOSTILE),), None, HOSTILE),
         methods=(HOSTILE,),
@@ -405,7 +406,7 @@ def test_numbers_of_unknown_size_have_four_figures(value: float | None, text: st
 
 def test_changed_lesions_come_first_by_fate_and_size_and_the_others_are_folded(report: SubjectReport, page: Page) -> None:
     nan = float("nan")
-    rows = [LesionRow(i, fate, "", (v,), change, nan, 0.5, 0.5) for i, fate, v, change in LESIONS]
+    rows = [LesionRow(i, fate, "", (v,), change, nan, 0.5, 0.5, nan) for i, fate, v, change in LESIONS]
     table = LesionTable(("ses-01",), tuple(rows))
     assert [row.number for row in table.changed] == [4, 2, 5, 1, 7]
     assert [row.number for row in table.unchanged] == [3, 6]

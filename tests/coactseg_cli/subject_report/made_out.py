@@ -211,6 +211,7 @@ def _followed(tree: Derivatives, n_visits: int, *, sessions: bool) -> None:
             "annualised_change_mm3_per_year": change * 365.25 / (DAYS[last] - DAYS[first]) if last > first else NAN,
             "mean_probability": 0.5 + 0.01 * i,
             "max_probability": 0.9 + 0.01 * i,
+            "new_probability_max": 0.8 if first > 1 else NAN,
             "merged_into": None,
             "split_from": 2 if i == 5 else None,
         }
@@ -227,12 +228,13 @@ def _followed(tree: Derivatives, n_visits: int, *, sessions: bool) -> None:
                     "fate": FATES[v][i],
                     "change_mm3": now - before if v > 1 else NAN,
                     "overlap_with_new": 1.0 if FATES[v][i] == "new" else 0.0,
+                    "overlap_with_resolved": 0.75 if FATES[v][i] == "resolved" else 0.0,
                 }
             )
     stem = tree.root / "sub-01" / "anat" / "sub-01_space-individual_desc-lesions_dseg.nii.gz"
     save(Volume(labels, AFFINE), stem, np.uint16)
     _write(Path(str(stem).replace(".nii.gz", ".tsv")), lesions)
-    write_json(Path(str(stem).replace(".nii.gz", ".json")), {"Rules": {"min_overlap": 0.1, "noise_mm3": 7.5}})
+    write_json(Path(str(stem).replace(".nii.gz", ".json")), {"TrackingRules": {"min_overlap": 0.1, "noise_mm3": 7.5}})
     _write(tree.subject_path("01", "sub-01_desc-lesions_timeline.tsv"), timeline)
 
 

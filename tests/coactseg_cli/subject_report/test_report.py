@@ -127,6 +127,7 @@ def test_every_followed_lesion_stands_in_a_table_with_the_numbers_of_its_tsv(out
             show(r["annualised_change_mm3_per_year"], 1),
             show(r["mean_probability"], 2),
             show(r["max_probability"], 2),
+            show(r["new_probability_max"], 2),
         ]
     assert changed[0][1] == "new off 2"
     assert changed[1][3:6] == ["16.0", "0.0", "\N{EN DASH}"]  # there, resolved, no longer followed
@@ -199,7 +200,7 @@ def test_quality_tables_have_the_numbers_of_their_tsvs(out: MadeOut, page: Page)
     names = [n for n in sessions[0] if n.startswith(("new_outside", "new_inside", "resolved_outside", "resolved_inside", "new_and"))]
     assert [row[1:] for row in contradictions] == [[show(r[n], 1) for r in sessions[1:]] for n in names]
     check = read_table(out.table("desc-selfcheck_table"))
-    assert page.tables["Self-check"][0] == ["Session id", "Check", "Size min", "Injected", "Sensitivity", "Lesions"]  # unused: only n/a
+    assert page.tables["Self-check"][0] == ["Session", "Check", "Size min", "Injected", "Sensitivity", "Lesions"]  # unused: only n/a
     assert page.body("Self-check")[1] == [check[1]["session_id"], "new sensitivity", "3", "20", "0.3500", "n/a"]
     assert "Rely on 50 mm³ and more." in page.text
 
@@ -210,10 +211,10 @@ def test_a_raised_flag_stands_in_the_summary_with_what_to_do(page: Page) -> None
 
 
 def test_lesions_from_near_have_number_fate_volume_and_a_link_from_the_table(page: Page) -> None:
-    assert "Lesion 5: new, 24 mm³, infratentorial, 100 % of it in the new-lesion map" in page.text
+    assert "Lesion 5: new, 24 mm³, infratentorial, 100 % of it in the map of new lesions" in page.text
     assert "Lesion 4: new, 32 mm³, juxtacortical" in page.text
     assert "Lesion 2: enlarging, 32 to 64 mm³, deep white matter" in page.text
-    assert "Lesion 3: resolved, was 16 mm³" in page.text
+    assert "Lesion 3: resolved, was 16 mm³, 75 % of it in the map of resolved lesions" in page.text
     near = [link for link in page.links if link.startswith("#lesion-")]
     assert sorted(near) == ["#lesion-2", "#lesion-3", "#lesion-4", "#lesion-5"]
     assert len(page.ids) == len(set(page.ids))
