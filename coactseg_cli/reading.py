@@ -94,7 +94,7 @@ def _tracked(maps: ParticipantMaps, everything: ReadMaps, visit: int, pair: Pair
 
 
 def _anatomies(visits: Sequence[Grids]) -> list[Anatomy]:
-    """The scans as the ventricles are looked for in them: zero mean and unit variance in the brain, also where prep left them as they are."""
+    """The scans with zero mean and unit variance in the brain, also where prep left intensities as they are."""
     found = []
     for visit in visits:
         inside = visit.image.data[visit.brain].astype(np.float64)
