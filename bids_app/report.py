@@ -81,6 +81,15 @@ class CropGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Support:
+    """How many tracked lesions of one fate lie in the map of change of that name."""
+
+    fate: str  # new, resolved
+    total: int
+    supported: int
+
+
+@dataclass(frozen=True, slots=True)
 class PairSection:
     """What changed between two visits."""
 
@@ -91,7 +100,7 @@ class PairSection:
     n_resolved: int | None = None  # None: not looked for
     volume_resolved_mm3: float | None = None
     fates: tuple[tuple[str, int], ...] = ()  # tracked lesions by fate, in the reader's order; empty: not tracked
-    n_new_supported: int | None = None  # of the tracked new lesions, those that the new-lesion map shows too; None: not known
+    support: tuple[Support, ...] = ()  # how many tracked lesions the maps of change show too
     lesions: Picture | None = None  # figures.mosaic of the follow-up with what became of the lesions
     difference: Picture | None = None  # differences.difference
     flicker: Flicker | None = None
@@ -113,6 +122,7 @@ class LesionRow:
     annualised_mm3: float  # per year
     mean_probability: float
     max_probability: float
+    new_probability: float  # largest of the new-lesion map where it appeared; NaN for a lesion that was always there
     note: str = ""  # merged into, split from
     anchor: str = ""  # id of its picture; empty: none
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import pairwise
-
-from markupsafe import Markup
 
 from bids_app.fates import FATES, Look
 
@@ -38,7 +37,7 @@ class Chart:
     name: str  # unique on the page
     title: str
     description: str  # what it shows, number by number
-    svg: Markup
+    svg: str  # an element; every word in it is escaped
     legend: tuple[Look, ...] = ()
     caption: str = ""
 
@@ -51,9 +50,9 @@ def volume_chart(points: Sequence[Point]) -> Chart:
     y = _vertical(0.0, top)
     line = " ".join(f"{px:.1f},{y(p.volume_ml):.1f}" for px, p in known)
     parts = [_grid([i * step for i in range(round(top / step) + 1)], y, _plain)]
-    parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
+    parts.append(_fill('<polyline class="curve" points="{}"/>', line))
     for px, p in known:
-        parts.append(Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>').format(f"{px:.1f}", f"{y(p.volume_ml):.1f}"))
+        parts.append(_fill('<circle class="dot" cx="{}" cy="{}" r="4"/>', f"{px:.1f}", f"{y(p.volume_ml):.1f}"))
         parts.append(_text(px, y(p.volume_ml) - 9, f"{p.volume_ml:.2f}", "value"))
     words = "; ".join(f"{p.name}: {p.volume_ml:.2f} ml" for _, p in known) or "no volume is known"
     return _chart("volume", "Lesion volume, ml", words, parts, points, x, caption=caption)
@@ -71,7 +70,7 @@ def fates_chart(points: Sequence[Point]) -> Chart:
     width = min(BAR, 0.6 * (WIDTH - LEFT - RIGHT) / max(len(points), 1))
     for i, p in enumerate(points):
         parts += _bar(x(i), width, p, y)
-    parts.append(Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(LEFT, WIDTH - RIGHT, y=f"{y(0):.1f}"))
+    parts.append(_fill('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>', LEFT, WIDTH - RIGHT, y=f"{y(0):.1f}"))
     words = "; ".join(f"{p.name}: {', '.join(f'{p.counts[k.word]} {k.word}' for k in _shown(p)) or 'no lesion'}" for p in points)
     legend = tuple(look for look in FATES if any(p.counts.get(look.word) for p in points))
     return _chart("fates", "Lesions against the visit before", words, parts, points, x, legend, caption)
@@ -118,7 +117,7 @@ def _shown(point: Point) -> list[Look]:
     return [look for look in FATES if point.counts.get(look.word)]
 
 
-def _bar(middle: float, width: float, point: Point, y: Callable[[float], float]) -> list[Markup]:
+def _bar(middle: float, width: float, point: Point, y: Callable[[float], float]) -> list[str]:
     """One visit: what is there from the line upwards, unchanged lesions first, what is gone downwards."""
     parts = []
     up, down = 0, 0
@@ -126,7 +125,8 @@ def _bar(middle: float, width: float, point: Point, y: Callable[[float], float])
         n = point.counts[look.word]
         low, high = (down - n, down) if look.word in GONE else (up, up + n)
         up, down = (up, low) if look.word in GONE else (high, down)
-        box = Markup('<rect x="{}" y="{}" width="{}" height="{}" fill="{}"><title>{}</title></rect>').format(
+        box = _fill(
+            '<rect x="{}" y="{}" width="{}" height="{}" fill="{}"><title>{}</title></rect>',
             f"{middle - width / 2:.1f}",
             f"{y(high):.1f}",
             f"{width:.1f}",
@@ -140,36 +140,41 @@ def _bar(middle: float, width: float, point: Point, y: Callable[[float], float])
     return parts
 
 
-def _text(x: float, y: float, words: str, kind: str, fill: str = "") -> Markup:
-    paint = Markup(' fill="{}"').format(fill) if fill else Markup("")
-    return Markup('<text class="{}" x="{}" y="{}"{}>{}</text>').format(kind, f"{x:.1f}", f"{y:.1f}", paint, words)
+def _fill(element: str, *values: object, **named: object) -> str:
+    """Put values into an element; every one is escaped."""
+    return element.format(*(escape(str(v)) for v in values), **{name: escape(str(v)) for name, v in named.items()})
 
 
-def _grid(ticks: Sequence[float], y: Callable[[float], float], word: Callable[[float], str]) -> Markup:
+def _text(x: float, y: float, words: str, kind: str, fill: str = "") -> str:
+    start = _fill('<text class="{}" x="{}" y="{}"', kind, f"{x:.1f}", f"{y:.1f}")
+    paint = _fill(' fill="{}"', fill) if fill else ""
+    return f"{start}{paint}>{_fill('{}', words)}</text>"
+
+
+def _grid(ticks: Sequence[float], y: Callable[[float], float], word: Callable[[float], str]) -> str:
     lines = [
-        Markup('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(LEFT, WIDTH - RIGHT, y=f"{y(t):.1f}")
+        _fill('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>', LEFT, WIDTH - RIGHT, y=f"{y(t):.1f}")
         + _text(LEFT - 7, y(t) + 4, word(t), "tick")
         for t in ticks
     ]
-    return Markup("").join(lines)
+    return "".join(lines)
 
 
 def _chart(
     name: str,
     title: str,
     description: str,
-    parts: Sequence[Markup],
+    parts: Sequence[str],
     points: Sequence[Point],
     x: Callable[[int], float],
     legend: tuple[Look, ...] = (),
     caption: str = "",
 ) -> Chart:
     """Put the visits' names below, and title and description in front."""
+    known = all(p.days is not None for p in points)
     labels = [_text(x(i), HEIGHT - BOTTOM + 17, p.name, "visit") for i, p in enumerate(points)]
-    labels += [_text(x(i), HEIGHT - BOTTOM + 32, f"day {p.days:.0f}", "day") for i, p in enumerate(points) if p.days is not None]
-    head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{n}-t {n}-d">').format(
-        WIDTH, HEIGHT, n=f"chart-{name}"
-    )
-    words = Markup('<title id="{n}-t">{}</title><desc id="{n}-d">{}</desc>').format(title, description, n=f"chart-{name}")
-    svg = head + words + Markup("").join([*parts, *labels]) + Markup("</svg>")
+    labels += [_text(x(i), HEIGHT - BOTTOM + 32, f"day {p.days:.0f}", "day") for i, p in enumerate(points) if known and p.days is not None]
+    head = _fill('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{n}-t {n}-d">', WIDTH, HEIGHT, n=f"chart-{name}")
+    words = _fill('<title id="{n}-t">{}</title><desc id="{n}-d">{}</desc>', title, description, n=f"chart-{name}")
+    svg = head + words + "".join([*parts, *labels]) + "</svg>"
     return Chart(name, title, description, svg, legend, caption)

@@ -10,7 +10,7 @@ import numpy as np
 from bids_app import figures
 from bids_app.differences import difference
 from bids_app.fates import LesionMap
-from bids_app.report import Crop, CropGroup, PairSection, format_cell
+from bids_app.report import Crop, CropGroup, PairSection, Support, format_cell
 from bids_app.tables import number
 from bids_app.tiles import Overlay, Picture
 from coactseg_cli.components import label as label_components
@@ -19,6 +19,7 @@ from coactseg_cli.subject_report.tables import lesions_of_map, noted
 from coactseg_cli.subject_report.tracked import anchor_of, weight
 
 MAX_NEW, MAX_OTHERS = 12, 4  # lesions that get a picture, the largest first
+SHARES = {"new": "overlap_with_new", "resolved": "overlap_with_resolved"}  # fate to the column that says how far its own map shows it
 Z_LIMIT = 2.5  # standard deviations of the brain's grey values that the difference image shows as brightest
 LIMIT_PERCENTILE = 99.8  # of the difference, where grey values are not normalised so
 
@@ -96,7 +97,7 @@ def pair_section(one: Comparison, tables: Tables, crops: tuple[CropGroup, ...], 
         n_resolved=None if resolved is None else len(resolved.rows),
         volume_resolved_mm3=None if resolved is None else resolved.volume_mm3,
         fates=tuple(counts.items()) if any(counts.values()) else (),
-        n_new_supported=_supported(one, tables),
+        support=_support(one, tables),
         lesions=noted(mosaic),
         difference=_difference(one, zscored=zscored),
         flicker=figures.flicker(*one.shown, spacing, one.window, brain=one.brain),
@@ -105,12 +106,14 @@ def pair_section(one: Comparison, tables: Tables, crops: tuple[CropGroup, ...], 
     )
 
 
-def _supported(one: Comparison, tables: Tables) -> int | None:
-    """How many of the followed lesions that are new lie in the new-lesion map too; None where that is not known."""
-    if one.lesions is None:
-        return None
-    shares = [value(r, "overlap_with_new") for r in tables.at(one.followup.session_id, "new")]
-    return sum(share > 0 for share in shares) if np.isfinite(shares).all() else None
+def _support(one: Comparison, tables: Tables) -> tuple[Support, ...]:
+    """How many of the lesions followed that are new or resolved lie in the map of that name too; none where that is not known."""
+    found = []
+    for fate, column in SHARES.items():
+        shares = [value(r, column) for r in tables.at(one.followup.session_id, fate)] if one.lesions is not None else []
+        if shares and np.isfinite(shares).all():
+            found.append(Support(fate, len(shares), sum(share > 0 for share in shares)))
+    return tuple(found)
 
 
 def _overlays(one: Comparison) -> tuple[Overlay, ...]:
@@ -164,8 +167,9 @@ def crops_of(one: Comparison, tables: Tables, taken: set[str]) -> tuple[CropGrou
 
 
 def _order(row: Row, one: Comparison, tables: Tables) -> tuple[bool, float]:
-    """What the new-lesion map supports comes first, then the largest."""
-    unsupported = row["fate"] == "new" and not value(row, "overlap_with_new") > 0
+    """What the map of its own fate supports comes first, then the largest."""
+    column = SHARES.get(row["fate"])
+    unsupported = column is not None and not value(row, column) > 0
     return unsupported, -(_volume_before(row, one, tables) if row["fate"] == "resolved" else weight(row))
 
 
@@ -211,9 +215,9 @@ def _title(row: Row, one: Comparison, tables: Tables) -> str:
     words = [f"Lesion {row['lesion_id']}: {row['fate']}", sizes.get(row["fate"], f"{format_cell(here, 0)} mm³")]
     if place != "unclassified":
         words.append(place)
-    share = value(row, "overlap_with_new")
-    if row["fate"] == "new" and np.isfinite(share):
-        words.append(f"{format_cell(100.0 * share, 0)} % of it in the new-lesion map")
+    share = value(row, SHARES[row["fate"]]) if row["fate"] in SHARES else np.nan
+    if np.isfinite(share):
+        words.append(f"{format_cell(100.0 * share, 0)} % of it in the map of {row['fate']} lesions")
     return ", ".join(words)
 
 

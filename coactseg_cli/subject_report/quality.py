@@ -25,7 +25,7 @@ def quality(tables: Tables, visits: Sequence[Visit]) -> Quality:
     flags = None if tables.flags is None else tuple(_flag(r) for r in tables.flags)
     check = _selfcheck(tables.selfcheck, tables.selfcheck_facts) if tables.selfcheck else None
     agreement = tuple(t for t in (contradictions(tables, visits), null_pairs(tables, visits)) if t is not None)
-    return Quality(flags, check, str(tables.selfcheck_facts.get("Reading", "")), agreement)
+    return Quality(flags, check, str(tables.selfcheck_facts.get("Reading", "")).replace("mm3", "mm³"), agreement)
 
 
 def _flag(r: Row) -> Flag:
@@ -77,7 +77,7 @@ def _selfcheck(rows: Sequence[Row], dictionary: Mapping[str, Any]) -> Table:
 
 def _heading(name: str, entry: Mapping[str, Any], cells: Sequence[str]) -> Heading:
     words = any(isinstance(_number(text), str) for text in cells)
-    title = name.removesuffix("_mm3").replace("_", " ").capitalize()
+    title = name.removesuffix("_mm3").removesuffix("_id").replace("_", " ").capitalize()
     unit = str(entry.get("Units", "")).replace("^3", "³").replace("mm3", "mm³")
     return Heading(title, unit, description=str(entry.get("Description", "")), words=words)
 

@@ -45,6 +45,7 @@ def _row(r: Row, volumes: tuple[Cell, ...], pictured: Collection[str]) -> Lesion
         annualised_mm3=value(r, "annualised_change_mm3_per_year"),
         mean_probability=value(r, "mean_probability"),
         max_probability=value(r, "max_probability"),
+        new_probability=value(r, "new_probability_max"),
         note=kinship(r),
         anchor=anchor if anchor in pictured else "",
     )

@@ -152,7 +152,7 @@ def _segmentation(facts: Mapping[str, Any], latest: Change | None) -> str:
 def _following(tables: Tables) -> tuple[str, ...]:
     if not tables.lesions:
         return ()
-    rules = tables.tracking_facts.get("Rules")
+    rules = tables.tracking_facts.get("TrackingRules")
     text = (
         "Lesions were followed over the visits by the overlap of their masks on the grid where the visits meet; a change of volume within "
         "measurement noise counts as stable."

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from bids_app import figures
+from bids_app.fates import LesionMap, look_of
 from bids_app.figures import all_lesions, brain_outline, flicker, grey_window, mosaic, new_lesions, triptych
 from bids_app.slices import brain_region, choose_slices, field_around, nearest_slice, spread, usual_views
 from bids_app.tiles import GAP, Overlay, Picture, Plane, Scene, View, contour, cut, draw_tile, fit, plane_mm
@@ -209,7 +210,7 @@ def test_mosaic_shows_the_lesions_in_their_colours(image: np.ndarray) -> None:
     assert near(pixels, figures.NEW_COLOUR).any()
     assert "1 of 1 new lesions" in picture.note
     assert [label for _, label in picture.legend] == ["lesions", "new lesions"]
-    assert picture.legend[1][0] == "#ff466e"
+    assert picture.legend[1][0] == "#d7263d"
     assert "patient's right on the left" in picture.alt
     assert abs(picture.width - 800) <= 4
     assert mosaic(image, SPACING, (0, 200), [all_lesions(old), new_lesions(new)], width=800).data == picture.data
@@ -245,7 +246,7 @@ def test_every_picture_survives_small_and_anisotropic_arrays(shape: tuple[int, i
         brain_outline(volume, empty, spacing, width=300),
         both.baseline,
         both.followup,
-        triptych(volume, volume, empty, empty, centre=(0, 0, 0), spacing_mm=spacing, window=window, width=300),
+        triptych(volume, volume, new_lesions(empty), centre=(0, 0, 0), spacing_mm=spacing, window=window, width=300),
     ):
         assert decode(picture).size
 
@@ -280,9 +281,8 @@ def test_triptych_contours_the_follow_up_only_and_marks_the_place() -> None:
     new[28:32, 30:34, 10:12] = True
     old[40:44, 30:34, 10:12] = True
     followup = baseline + 100 * new
-    picture = triptych(
-        baseline, followup, new, old, centre=(29.5, 31.5, 11), spacing_mm=(1.0,) * 3, window=(0, 200), width=812, name="new-1"
-    )
+    place = {"centre": (29.5, 31.5, 11), "spacing_mm": (1.0,) * 3, "window": (0, 200), "width": 812, "name": "new-1"}
+    picture = triptych(baseline, followup, new_lesions(new), (all_lesions(old),), **place)
     pixels = decode(picture)
     edge = (812 - 3 * GAP) // 4
     panels = [pixels[:, i * (edge + GAP) : i * (edge + GAP) + edge] for i in range(4)]
@@ -294,6 +294,26 @@ def test_triptych_contours_the_follow_up_only_and_marks_the_place() -> None:
     middle = slice(edge // 2 - 3, edge // 2 + 3)
     assert panels[0][middle, middle].mean() < 80 < 180 < panels[1][middle, middle].mean()
     assert picture.alt.startswith("new-1: ")
+    gone = decode(triptych(followup, baseline, figures.of_fate(new, "resolved"), on_baseline=True, **place))
+    middle_panel = gone[:, 2 * (edge + GAP) : 2 * (edge + GAP) + edge]
+    assert middle_panel[edge // 2, edge // 2].mean() > 180  # the baseline, where it was bright
+    assert near(middle_panel, look_of("resolved").rgb).any()
+
+
+def test_contours_by_fate_draw_what_matters_last_and_differ_without_colour() -> None:
+    labels = np.zeros(SHAPE, int)
+    labels[1, 1, 1], labels[4, 4, 4], labels[8, 8, 8], labels[9, 9, 9] = 1, 2, 3, 4
+    overlays = figures.by_fate(LesionMap(labels, {1: "new", 2: "stable", 3: "resolved"}))  # 4 has no fate: not drawn
+    assert [o.label for o in overlays] == ["stable lesions", "resolved lesions", "new lesions"]
+    assert [int(o.mask.sum()) for o in overlays] == [1, 1, 1]
+    assert len({(o.width, o.dotted) for o in overlays}) == 3
+
+
+def test_the_guide_chooses_the_slices(image: np.ndarray) -> None:
+    low, high = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    low[4, 4, 5], high[4, 4, 25] = True, True
+    note = mosaic(image, SPACING, (0, 1), [new_lesions(high)], guide=Overlay(low | high, (1, 2, 3), "marks"), width=300).note
+    assert note == "These slices cut 2 of 2 marks."
 
 
 def test_arrays_of_different_shapes_are_refused(image: np.ndarray) -> None:
@@ -303,7 +323,7 @@ def test_arrays_of_different_shapes_are_refused(image: np.ndarray) -> None:
         lambda: mosaic(image, SPACING, (0, 1), brain=other),
         lambda: brain_outline(image, other, SPACING),
         lambda: flicker(image, other, SPACING, (0, 1)),
-        lambda: triptych(image, image, other, None, centre=(0, 0, 0), spacing_mm=SPACING, window=(0, 1)),
+        lambda: triptych(image, image, new_lesions(other), centre=(0, 0, 0), spacing_mm=SPACING, window=(0, 1)),
     ]
     for call in calls:
         with pytest.raises(ValueError, match=r"shape \(10, 20, 30\); got \(10, 20, 31\)"):
