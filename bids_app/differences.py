@@ -83,7 +83,7 @@ def scale_bar(width: int, limit: float) -> Image.Image:
     left = (width - length) // 2
     bar = np.repeat(colour_table()[np.linspace(0, 255, length).round().astype(int)][None], 14, axis=0)
     strip.paste(Image.fromarray(bar), (left, 8))
-    for share, words in ((0.0, f"\N{MINUS SIGN}{limit:g}"), (0.5, "0"), (1.0, f"+{limit:g}")):
+    for share, words in ((0.0, f"-{limit:g}"), (0.5, "0"), (1.0, f"+{limit:g}")):
         write(strip, (left + round(share * (length - 1)), 26), words, anchor="ma", size=13)
     write(strip, (left - 12, 15), "darker at the follow-up", anchor="rm", size=13)
     write(strip, (left + length + 12, 15), "brighter at the follow-up", anchor="lm", size=13)

@@ -128,7 +128,7 @@ def reread_choices(record: Record | None, wanted: Mapping[str, str], *, masks: b
     """
     before, new = {} if record is None else record.choices, RULES if masks else SIZES | RULES
     default = choices(None, SegmentConfig())
-    idle = [key for key in default if key not in new and key != "version" and wanted[key] not in (default[key], before.get(key))]
+    idle = [key for key, value in wanted.items() if key not in {*new, "version"} and value not in (default.get(key), before.get(key))]
     if idle:
         who = "masks are taken as they are" if masks else "the network is not run"
         msg = f"{', '.join(idle)}: nothing would change, because {who}. Leave it out; segment --force computes again."

@@ -101,7 +101,7 @@ def _corrected(maps: ParticipantMaps, pair: Pair) -> bool:
 
 
 def _anatomies(visits: Sequence[Grids]) -> list[Anatomy]:
-    """The scans as the ventricles are looked for in them: zero mean and unit variance in the brain, also where prep left them so."""
+    """The scans with zero mean and unit variance in the brain, also where prep left intensities as they are."""
     found = []
     for visit in visits:
         inside = visit.image.data[visit.brain].astype(np.float64)

@@ -49,9 +49,9 @@ class _Search:
     visit: Grids
 
     def stored(self, desc: str, space: str, suffix: str) -> Path | None:
-        """The file of a map that segment wrote."""
+        """The file of a map that segment wrote; a label that prep carried along has the same name, and says nothing of a map."""
         paths = [tree.path(map_entities(self.visit.scan, desc, space, suffix)) for tree in self.trees]
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if path.is_file() and (suffix != "mask" or _is_map(path))), None)
 
     def masks(self, desc: str) -> dict[str, Path]:
         """Space to a mask that somebody corrected."""
@@ -215,6 +215,10 @@ def research_line_of(timelines: Sequence[PreparedTimeline], trees: Sequence[Deri
             if path.is_file() and isinstance(line := read_json(path).get("IntendedUse"), str):
                 return line
     return None
+
+
+def _is_map(mask: Path) -> bool:
+    return _json(mask).is_file() and not {"Threshold", "Model", "HandCorrected"}.isdisjoint(read_json(_json(mask)))
 
 
 def _json(image: Path) -> Path:

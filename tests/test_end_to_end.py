@@ -44,7 +44,8 @@ def road(tiny_bids, tiny_labels, tiny_model_path, tmp_path_factory) -> Path:
     return out
 
 
-def test_output_passes_the_validator(road):
+def validate(out: Path) -> list[dict[str, object]]:
+    """Errors and warnings of the BIDS validator; the test is skipped where it is not installed."""
     validator = shutil.which("bids-validator-deno") or shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
     if validator is None:
         pytest.skip("bids-validator-deno is not installed")
@@ -52,14 +53,18 @@ def test_output_passes_the_validator(road):
 
     schema = Path(bidsschematools.__file__).parent / "data" / "schema.json"
     run = subprocess.run(
-        [validator, str(road), "--json"],
+        [validator, str(out), "--json"],
         capture_output=True,
         text=True,
         env={**os.environ, "BIDS_SCHEMA": schema.as_uri()},
         check=False,
     )
     issues = json.loads(run.stdout)["issues"]["issues"]
-    assert [i for i in issues if i.get("severity") in {"error", "warning"}] == []
+    return [i for i in issues if i.get("severity") in {"error", "warning"}]
+
+
+def test_output_passes_the_validator(road):
+    assert validate(road) == []
 
 
 def test_every_source_is_there_and_metadata_are_each_files_own(road):
@@ -99,6 +104,15 @@ def test_a_second_run_changes_nothing(road, tiny_bids, tiny_labels, tiny_model_p
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert main([str(tiny_bids), str(road), "participant", *flags, "--threshold-new", "0.6"]) == 2
     assert "threshold" in capsys.readouterr().err
+
+
+def test_reading_the_output_again_gives_the_same_files(road, tiny_bids, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(road, out)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and "logs" not in p.parts}
+    words = ["--from-probabilities", "--threshold-all", "0.4", "--threshold-new", "0.4", "--participant-label", "01"]
+    assert main([str(tiny_bids), str(out), "participant", *words]) == 0
+    assert {p for p in before if p.read_bytes() != before[p]} == set()
 
 
 def flair(root: Path, subject: str, name: str = "") -> Path:

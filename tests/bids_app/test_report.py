@@ -319,7 +319,7 @@ def test_errors_are_told_at_the_top_and_at_the_end(report: SubjectReport, page: 
 def test_crops_that_are_left_out_are_named(report: SubjectReport) -> None:
     group = replace(report.pairs[0].crops[0], total=40)
     page = Page(render(replace(report, pairs=(replace(report.pairs[0], crops=(group,)),))))
-    assert "The 1 largest of 40 are shown." in page.text
+    assert "1 of 40 are shown: those in the map of new lesions first, then the largest." in page.text
 
 
 def test_headline_tells_the_latest_visit_and_comparison(report: SubjectReport) -> None:

@@ -76,6 +76,10 @@ EVERY_OPTION: list[tuple[str, str, str, Any]] = [
     ("--threshold-all 0.3", "segment", "threshold_all", 0.3),
     ("--threshold-new 0.4", "segment", "threshold_new", 0.4),
     ("--min-lesion-mm3 10", "segment", "min_lesion_mm3", 10.0),
+    ("--noise-mm3 7", "segment", "noise_mm3", 7.0),
+    ("--noise-share 0.1", "segment", "noise_share", 0.1),
+    ("--min-overlap 0.3", "segment", "min_overlap", 0.3),
+    ("--self-check", "segment", "self_check", True),
     ("--precision fp32", "segment", "precision", Precision.FP32),
     ("--device cuda:1", "segment", "device", "cuda:1"),
     ("--output-probabilities no", "segment", "output_probabilities", False),
@@ -88,6 +92,8 @@ EVERY_OPTION: list[tuple[str, str, str, Any]] = [
     ("--dry-run", "run", "dry_run", True),
     ("--force", "run", "force", True),
     ("--reports-only", "run", "reports_only", True),
+    ("--from-probabilities", "run", "from_probabilities", True),
+    ("--from-masks {tmp}", "run", "from_masks", "{tmp}"),
     ("-vv", "run", "verbose", 2),
 ]
 

@@ -270,8 +270,8 @@ def test_one_visit_has_no_comparison(tmp_path: Path, sessions: bool) -> None:
     page = Page(write_report(out.prepared, out.tree, (), LINE).read_text())
     assert "pair-1" not in page.ids
     assert set(page.cards) == {"Lesion load", "Flags raised"}
-    assert "No lesion changed." in page.text
-    assert [row[3] for row in page.body("Lesions without change")] == ["64.0", "32.0", "16.0"]
+    assert "No lesion changed." not in page.text
+    assert [row[3:] for row in page.body("Lesions")] == [["64.0", "0.51", "0.91"], ["32.0", "0.52", "0.92"], ["16.0", "0.53", "0.93"]]
     assert "new-lesion maps" not in page.text
     assert "ses-None" not in page.html
 
