@@ -74,7 +74,7 @@ def test_description(output):
     assert content["License"] == "CC0"
     assert content["DatasetType"] == "derivative"
     assert content["DatasetLinks"] == {"raw": output.raw.absolute().as_uri()}
-    assert (output.root / ".bidsignore").read_text() == "*.html\nfigures\n*_xfm.*\ngroup_*\n"
+    assert (output.root / ".bidsignore").read_text() == "*.html\nfigures\n*_xfm.*\ngroup_*\n*_timeline.*\n*_flags.*\n*_table.*\n"
     assert "Research use only" in (output.root / "README.md").read_text()
 
 
