@@ -197,8 +197,8 @@ def write(model_path: Path, out: Path, chosen: cal.Calibration) -> None:
                 parameter.data /= getattr(chosen, f"temperature_{which}")
     info = replace(
         model.info,
-        threshold_all=round(cal.scaled(chosen.threshold_all, chosen.temperature_all), 4),
-        threshold_new=round(cal.scaled(chosen.threshold_new, chosen.temperature_new), 4),
+        threshold_all=round(cal.scaled(chosen.threshold_all, chosen.temperature_all), 6),
+        threshold_new=round(cal.scaled(chosen.threshold_new, chosen.temperature_new), 6),
         temperature_all=round(chosen.temperature_all, 4),
         temperature_new=round(chosen.temperature_new, 4),
     )

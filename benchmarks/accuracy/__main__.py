@@ -1,7 +1,7 @@
 """The injection benchmark: known new lesions in scans that the model never saw, and null pairs, beside the plain baselines.
 
     python -m benchmarks.accuracy measure PREPARED...
-    python -m benchmarks.accuracy run PREPARED... --out DIR --model FILE=LABEL,LABEL [--model ...] [--pairs 56]
+    python -m benchmarks.accuracy run PREPARED... --out DIR --model FILE=LABEL,LABEL [--model ...] [--pairs 56] [--only A]
     python -m benchmarks.accuracy preview PREPARED... --out FILE.png --subjects LABEL...
 
 `measure` writes how bright real lesions are (results/contrast.tsv, which is in the repository: run it again after the labels change).
@@ -32,6 +32,7 @@ def main(words: list[str] | None = None) -> None:
     running = commands.add_parser("run", help="pairs through the network and the baselines")
     add_model_options(running)
     running.add_argument("--pairs", type=int, default=PAIRS, help="pairs with lesions, and as many null pairs, over all models")
+    running.add_argument("--only", metavar="A", help="only the cases of this model (A, B, ... as given): one process for each")
     showing = commands.add_parser("preview", help="a picture of made pairs")
     showing.add_argument("prepared", nargs="+", type=Path)
     showing.add_argument("--out", type=Path, required=True)
@@ -44,7 +45,7 @@ def main(words: list[str] | None = None) -> None:
         keep_large_allocations()
         run(
             parse_models(args.model), args.prepared, read_ranges(CONTRAST), args.pairs, args.out,
-            threads=args.threads, trained_on_too=args.trained_on_too,
+            only=args.only, threads=args.threads, trained_on_too=args.trained_on_too,
         )  # fmt: skip
     else:
         from benchmarks.accuracy.preview import write_preview

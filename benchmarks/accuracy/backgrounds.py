@@ -46,7 +46,7 @@ class Background:
     @cached_property
     def depth_mm(self) -> np.ndarray:
         """Distance to the brain's border."""
-        return ndimage.distance_transform_edt(self.brain)
+        return np.asarray(ndimage.distance_transform_edt(self.brain), dtype=np.float32)
 
     @cached_property
     def forbidden(self) -> np.ndarray:
@@ -68,8 +68,8 @@ class Background:
         """Distance to the nearest ventricle; infinite where none is found."""
         fluid = (self.smooth < FLUID) & (self.depth_mm > VENTRICLE_DEPTH_MM)
         if not fluid.any():
-            return np.full(self.image.shape, np.inf)
-        return ndimage.distance_transform_edt(~fluid)
+            return np.full(self.image.shape, np.inf, np.float32)
+        return np.asarray(ndimage.distance_transform_edt(~fluid), dtype=np.float32)
 
 
 def read_backgrounds(roots: Sequence[Path], subjects: Sequence[str]) -> list[Background]:

@@ -48,11 +48,17 @@ def run(
     n_pairs: int,
     out: Path,
     *,
+    only: str | None = None,
     threads: int = 1,
     trained_on_too: bool = False,
 ) -> None:
-    """Score `n_pairs` pairs with lesions and as many null pairs, together over all models; what is done is not done again."""
+    """Score `n_pairs` pairs with lesions and as many null pairs, together over all models; what is done is not done again.
+
+    `only`: the name of one model (A, B, ...), whose cases alone are done here; another process may do the others.
+    """
     for assignment, cases in jobs(assignments, roots, n_pairs):
+        if only not in {None, assignment.name}:
+            continue
         model = load_unseen(assignment, trained_on_too=trained_on_too)
         engine = engine_of(model, threads)
         for background, index, with_lesions in cases:

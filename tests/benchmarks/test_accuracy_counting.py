@@ -8,7 +8,7 @@ import pytest
 from benchmarks.accuracy import calibration as cal
 from benchmarks.accuracy import summary
 from benchmarks.accuracy.candidates import BINS, Histogram, Method, Piece, by_difference, by_subtraction, histogram, logits, pieces_of
-from benchmarks.accuracy.evaluation import components_of, jobs, score_pair
+from benchmarks.accuracy.evaluation import components_of, jobs, run, score_pair
 from benchmarks.accuracy.injection import make_pair
 from benchmarks.accuracy.models import load_unseen, parse_models
 from benchmarks.accuracy.results import CaseResult, Found, Target, is_done, read_result, write_result
@@ -238,3 +238,19 @@ def test_lesions_of_a_label_are_numbered_and_unknown_voxels_are_marked():
     reference, targets = components_of(truth, "new", unknown)
     assert [(t.number, t.volume_mm3) for t in targets] == [(1, 3.0), (2, 2.0)]
     assert reference[0, 0].tolist() == [1, 1, 1, IGNORE]
+
+
+def test_one_process_may_do_one_model_only(monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr("benchmarks.accuracy.evaluation.jobs", lambda assignments, *_: [(a, []) for a in assignments])
+    monkeypatch.setattr("benchmarks.accuracy.evaluation.load_unseen", lambda a, **_: done.append(a.name))
+    monkeypatch.setattr("benchmarks.accuracy.evaluation.engine_of", lambda *_: None)
+    run(parse_models(["a=1", "b=2"]), [], (), 4, tmp_path, only="B")
+    run(parse_models(["a=1", "b=2"]), [], (), 4, tmp_path)
+    assert done == ["B", "A", "B"]
+
+
+def test_no_extreme_threshold_of_the_all_lesion_map():
+    pieces = [Piece(t, mm3, {1: 50.0}) for t, mm3 in ((0.01, 50.0), (0.1, 90.0), (0.5, 80.0), (0.9, 85.0), (0.99, 50.0))]
+    found = Found("network, all", "all", (0.5,), (Target(1, "all", 50.0),), tuple(pieces))
+    assert cal.choose_all([CaseResult("x", "real", "A", "sha", "s", (found,))]) == 0.5

@@ -104,6 +104,16 @@ def test_a_doc_is_filled_between_its_markers_only(tables, tiny_file):
         model_card.fill(text.replace("verdict", "nonsense"), tables, tiny_file)
 
 
+def test_the_verdict_says_where_no_threshold_keeps_to_the_limit(tables, tiny_file):
+    path = tables / "injection.tsv"
+    header, *rows = [line.split("\t") for line in path.read_text().splitlines()]
+    for row in rows:
+        row[header.index("false_per_null")] = "0.5"
+    path.write_text("\n".join("\t".join(row) for row in (header, *rows)) + "\n")
+    text = model_card.verdict(tables, tiny_file)
+    assert "**not met**: no threshold keeps to it; at the one with the fewest false lesions null pairs have 0.50," in text
+
+
 @pytest.mark.parametrize("name", [n for n in model_card.TABLES if n != "contrast"])
 def test_every_table_of_the_docs_can_be_made(tables, tiny_file, name):
     text = model_card.TABLES[name](tables, tiny_file)
