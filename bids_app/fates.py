@@ -38,7 +38,7 @@ FATES = (  # in the order in which a reader wants them
     Look("shrinking", "#3d9be9", "▼", "smaller by more than measurement noise"),
     Look("merged", "#8e5bd0", "\N{UNION}", "grown together with another lesion, whose number it has now"),
     Look("split", "#c95fa8", "÷", "parted from a lesion of the visit before"),
-    Look("stable", "#9aa5b1", "=", "no change beyond measurement noise"),
+    Look("stable", "#9aa5b1", "=", "no change beyond measurement noise, or seen at one visit alone and not confirmed"),
     Look("baseline", "#9aa5b1", "·", "seen at the first visit, compared with nothing yet"),
 )
 UNCHANGED = ("stable", "baseline")

@@ -20,7 +20,7 @@ class Fate(StrEnum):
     NEW = "new"  # no lesion here at the visit before
     ENLARGING = "enlarging"  # larger by more than the noise
     SHRINKING = "shrinking"  # smaller by more than the noise
-    STABLE = "stable"  # a change within the noise
+    STABLE = "stable"  # a change within the noise, or one that the network which saw both visits does not confirm
     RESOLVED = "resolved"  # no lesion here any more
     MERGED = "merged"  # has become part of another lesion
     SPLIT = "split"  # has come off another lesion

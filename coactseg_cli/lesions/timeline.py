@@ -20,7 +20,7 @@ FATE_LEVELS = {
     str(Fate.NEW): "No lesion here at the visit before",
     str(Fate.ENLARGING): "Larger than at the visit before by more than the measurement noise",
     str(Fate.SHRINKING): "Smaller than at the visit before by more than the measurement noise",
-    str(Fate.STABLE): "Changed by no more than the measurement noise",
+    str(Fate.STABLE): "Changed by no more than the measurement noise, or seen at one visit alone and not confirmed by the maps of change",
     str(Fate.RESOLVED): "No lesion here any more",
     str(Fate.MERGED): "Became part of another lesion, see merged_into",
     str(Fate.SPLIT): "Came off another lesion, see split_from",
