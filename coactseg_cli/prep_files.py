@@ -19,12 +19,10 @@ from coactseg_cli import __version__
 from coactseg_cli.config import Normalize, PrepConfig, SkullStrip
 from coactseg_cli.preprocessing.brain_extraction import BrainMask
 from coactseg_cli.preprocessing.quality import Check, flagged
-from coactseg_cli.preprocessing.transforms import write_itk
+from coactseg_cli.preprocessing.transforms import settled, write_itk
 from coactseg_cli.volumes import Volume, save
 
 ASYMMETRY = "RegistrationAsymmetry"  # mm; key of the sidecar of a visit on the common grid
-
-DIGITS = 10  # of a transform's numbers, mm: beyond them, small products of matrices round by where their numbers lie in memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +197,7 @@ def _write_transforms(visit: PreparedVisit, scan: PreparedScan, reference: Path,
         (scan.to_native, np.linalg.inv(visit.orig_from_individual), common, raw, "Resamples from the common grid to the scan's own."),
     )
     for path, matrix, from_, to, text in both:
-        write_itk(path, np.round(matrix, DIGITS))
+        write_itk(path, settled(matrix))
         tree.sidecar(path, xfm_sidecar(description=text, sources=[tree.uri(scan.native)], from_=from_, to=to))
 
 

@@ -11,6 +11,7 @@ from coactseg_cli.config import Anatomical, PrepConfig
 from coactseg_cli.preprocessing.halfway import halfway
 from coactseg_cli.preprocessing.registration import RigidResult, rigid
 from coactseg_cli.preprocessing.resampling import Grid, grid_of, reference_grid
+from coactseg_cli.preprocessing.transforms import settled
 from coactseg_cli.volumes import Volume, require_same_grid
 
 
@@ -47,6 +48,7 @@ def meet(images: Sequence[Volume], masks: Sequence[Volume], names: Sequence[str]
     found = [rigid(images[0], i, masks[0].data, m.data) for i, m in zip(images[1:], masks[1:], strict=True)]
     visits_from_first = [np.eye(4), *[f.matrix for f in found]]
     places = halfway(visits_from_first) if config.anatomical is Anatomical.UNBIASED else visits_from_first
+    places = [settled(place) for place in places]
     return Meeting(tuple(places), (_grid(images[0], masks, places, config.spacing_mm),) * len(images), (None, *found), shared=True)
 
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from coactseg_cli.errors import ImplausibleRegistration
 from coactseg_cli.preprocessing.halfway import mean_rigid, orthonormal
 from coactseg_cli.preprocessing.itk import one_thread, simpleitk, to_image, to_matrix
-from coactseg_cli.preprocessing.transforms import apply, rotation_deg
+from coactseg_cli.preprocessing.transforms import apply, rotation_deg, settled
 from coactseg_cli.volumes import Volume, box_of, crop
 
 _MARGIN_MM = 12.0  # kept around the brain
@@ -70,7 +70,7 @@ def rigid(fixed: Volume, moving: Volume, fixed_mask: np.ndarray | None = None, m
     matrix = mean_rigid([forward, backward])
     points = apply(fixed_head.volume.affine, np.argwhere(fixed_head.mask)[::101])
     gap = np.linalg.norm(apply(forward, points) - apply(backward, points), axis=1)
-    return RigidResult(matrix, (forward_metric + backward_metric) / 2, float(gap.max()))
+    return RigidResult(matrix, (forward_metric + backward_metric) / 2, float(settled(gap.max())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from bids_app.files import write_text
 from coactseg_cli.errors import CoactSegError
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+DIGITS = 10
 _KNOWN = ("MatrixOffsetTransformBase_", "AffineTransform_")
 
 
@@ -45,6 +46,11 @@ def rotation_deg(matrix: np.ndarray) -> float:
     """Angle of the rotation part in degrees, 0 to 180."""
     cosine = (np.trace(matrix[:3, :3]) - 1.0) / 2.0
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def settled(numbers: np.ndarray) -> np.ndarray:
+    """The same numbers (mm, or of a rotation) to DIGITS: beyond them, small products of matrices round by where they lie in memory."""
+    return np.round(numbers, DIGITS)
 
 
 def write_itk(path: Path, b_from_a: np.ndarray) -> None:
