@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bids_app.cases import PreparedScan, PreparedTimeline
@@ -12,7 +12,7 @@ from bids_app.inheritance import metadata_of
 from bids_app.tables import write_table
 from coactseg_cli.prep_files import ASYMMETRY
 from coactseg_cli.preprocessing.checks import participant_checks
-from coactseg_cli.preprocessing.quality import COLUMNS, Check, rows
+from coactseg_cli.preprocessing.quality import COLUMNS, Check
 from coactseg_cli.preprocessing.transforms import read_itk
 from coactseg_cli.preprocessing.visit_facts import VisitFacts
 from coactseg_cli.seen import SeenRanges
@@ -42,8 +42,8 @@ def read_facts(visit: PreparedScan) -> VisitFacts:
     )
 
 
-def write_checks(tree: Derivatives, subject: str, checks: Sequence[Check]) -> Path:
-    """sub-XX_desc-quality_flags.tsv and .json. Returns: the table."""
+def write_checks(tree: Derivatives, subject: str, checks: Sequence[Mapping[str, object]]) -> Path:
+    """sub-XX_desc-quality_flags.tsv and .json from the rows of the checks. Returns: the table."""
     path = tree.subject_path(subject, f"sub-{subject}_desc-quality_flags.tsv")
-    write_table(path, rows(checks), COLUMNS, description=DESCRIPTION)
+    write_table(path, checks, COLUMNS, description=DESCRIPTION)
     return path

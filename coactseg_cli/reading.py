@@ -15,7 +15,6 @@ import numpy as np
 
 from bids_app.cases import Pair, PreparedTimeline
 from bids_app.derivatives import Derivatives
-from bids_app.tables import write_table
 from coactseg_cli import quality_files
 from coactseg_cli.config import SegmentConfig
 from coactseg_cli.lesion_files import earlier_ids, follow, rules_of, visit_facts, write_history
@@ -24,7 +23,6 @@ from coactseg_cli.lesions.fates import Fate
 from coactseg_cli.lesions.history import History, count_fates
 from coactseg_cli.lesions.location import Anatomy, locate
 from coactseg_cli.lesions.tracking import VisitMaps, track
-from coactseg_cli.preprocessing import quality
 from coactseg_cli.segment_files import Place, ReadMap, ReadMaps, binarise, write_map, write_probability
 from coactseg_cli.sessions_table import Findings, row_pairs, write_sessions
 from coactseg_cli.subject_report import write_report
@@ -68,7 +66,7 @@ def read(
     everything = _write_maps(prepared, visits, maps, config, tree)
     outputs = [path for read_map in everything.each for path in read_map.found.outputs]
     outputs += _write_null_pairs(prepared, visits, maps, config, tree)
-    outputs += _write_flags(tree, prepared.subject, context.flags)
+    outputs.append(quality_files.write_checks(tree, prepared.subject, context.flags))
     facts = visit_facts(prepared, tree, visits)
     fates: dict[Pair, Mapping[Fate, int]] = {}
     if prepared.comparable:
@@ -131,12 +129,6 @@ def _null_masks(visits: Sequence[Grids], maps: ParticipantMaps, config: SegmentC
         else:
             masks.append(binarise(visit.image.like(found.probability), visit.brain, found.threshold, config.min_lesion_mm3).data)
     return masks
-
-
-def _write_flags(tree: Derivatives, subject: str, flags: Sequence[Mapping[str, object]]) -> list[Path]:
-    path = tree.subject_path(subject, f"sub-{subject}_desc-quality_flags.tsv")
-    write_table(path, flags, quality.COLUMNS, description=quality_files.DESCRIPTION)
-    return [path]
 
 
 def _place(prepared: PreparedTimeline, tree: Derivatives, visits: Sequence[Grids], visit: int) -> Place:

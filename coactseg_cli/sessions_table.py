@@ -33,7 +33,7 @@ COLUMNS = {
     "tracked_resolved_lesions": Column("Number of lesions whose fate since the baseline session is 'resolved'"),
     "enlarging_lesions": Column("Number of lesions that grew since the baseline session by more than measurement noise"),
     "shrinking_lesions": Column("Number of lesions that shrank since the baseline session by more than measurement noise"),
-    "stable_lesions": Column("Number of lesions that changed since the baseline session by no more than measurement noise"),
+    "stable_lesions": Column("Number of lesions that changed by no more than measurement noise, or that one session alone shows"),
     "merged_lesions": Column("Number of lesions of the baseline session that are part of another lesion now"),
     "split_lesions": Column("Number of lesions that came off a lesion of the baseline session"),
     "new_outside_followup_mm3": Column(f"Called new, but no lesion of this visit: a contradiction, {COMMON}", "mm^3"),

@@ -14,7 +14,7 @@ from bids_app.tables import read_table
 from coactseg_cli.config import PrepConfig
 from coactseg_cli.prep import prepare
 from coactseg_cli.prep_files import ASYMMETRY
-from coactseg_cli.preprocessing.quality import COLUMNS
+from coactseg_cli.preprocessing.quality import COLUMNS, rows
 from coactseg_cli.quality_files import check_participant, read_facts, write_checks
 from coactseg_cli.sampling.loading import load_cases
 from coactseg_cli.training_data import seen_in
@@ -38,7 +38,7 @@ def test_the_table_has_a_row_for_every_check(tiny_prepared, tmp_path):
     timeline = tiny_prepared.timelines[0]
     cases = [c for t in tiny_prepared.timelines for c in load_cases(t)]
     checks = check_participant(timeline, seen_in(cases, 1.0))
-    path = write_checks(Derivatives(tmp_path), timeline.subject, checks)
+    path = write_checks(Derivatives(tmp_path), timeline.subject, rows(checks))
     assert path == tmp_path / "sub-01" / "sub-01_desc-quality_flags.tsv"
     table = read_table(path)
     assert [row["name"] for row in table] == [c.name for c in checks]
