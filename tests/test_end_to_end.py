@@ -23,15 +23,7 @@ RESEARCH = "Research use only; model trained on 1 pair and 2 single scans."
 @pytest.fixture(scope="session")
 def tiny_model_path(tmp_path_factory) -> Path:
     """A random network of two filters for 3 mm voxels."""
-    import torch
-
-    from coactseg_cli.network.checkpoint import CheckpointInfo, save_model
-    from coactseg_cli.network.model import VNet
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(VNet(2), CheckpointInfo(name="tiny", spacing_mm=(3.0, 3.0, 3.0), n_pairs=1, n_singles=2), path, half=False)
-    return path
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", 3.0)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +34,18 @@ def road(tiny_bids, tiny_labels, tiny_model_path, tmp_path_factory) -> Path:
     assert main([str(tiny_bids), str(out), "participant", *flags]) == 0
     assert main([str(tiny_bids), str(out), "group"]) == 0
     return out
+
+
+def write_tiny_model(path: Path, voxel_mm: float) -> Path:
+    """Write a random network of two filters for isotropic voxels. Returns: the file."""
+    import torch
+
+    from coactseg_cli.network.checkpoint import CheckpointInfo, save_model
+    from coactseg_cli.network.model import VNet
+
+    torch.manual_seed(0)
+    save_model(VNet(2), CheckpointInfo(name="tiny", spacing_mm=(voxel_mm,) * 3, n_pairs=1, n_singles=2), path, half=False)
+    return path
 
 
 def validate(out: Path) -> list[dict[str, object]]:

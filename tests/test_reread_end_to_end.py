@@ -17,7 +17,7 @@ from coactseg_cli.__main__ import main
 from coactseg_cli.volumes import load, save
 from examples.cohort import COHORT
 from examples.make_dataset import write_dataset
-from tests.test_end_to_end import validate
+from tests.test_end_to_end import validate, write_tiny_model
 
 FLAGS = ["--threshold-all", "0.745", "--threshold-new", "0.47", "--n4"]
 AGAIN = ["--from-probabilities", *FLAGS[:4]]
@@ -40,15 +40,7 @@ def no_page():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     """A random network of two filters for 4 mm voxels."""
-    import torch
-
-    from coactseg_cli.network.checkpoint import CheckpointInfo, save_model
-    from coactseg_cli.network.model import VNet
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(VNet(2), CheckpointInfo(name="tiny", spacing_mm=(4.0, 4.0, 4.0), n_pairs=1, n_singles=2), path, half=False)
-    return path
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", 4.0)
 
 
 @pytest.fixture(scope="module")
