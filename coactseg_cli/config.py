@@ -232,6 +232,7 @@ class TrainConfig:
     pairs_per_batch: int = 2  # samples with two time points
     singles_per_batch: int = 2  # samples with one time point
     synthetic_share: float = 0.7  # share of pair samples with lesions painted into real scans (0 in the paper)
+    transplant_share: float = 0.3  # of synthetic pairs and single scans that get all lesions of another patient (0 in the paper)
     lesion_shapes: Path | None = None  # folder of lesion masks whose shapes are painted too; None: those of the labels
     null_new_on_singles: bool = True  # teach that (x, x, 0) has no new lesion (False in the paper)
     lesion_share: float = 0.6  # of patches centred on a lesion where a case has one; others lie anywhere in the brain (1 in the paper)

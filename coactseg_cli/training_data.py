@@ -95,7 +95,7 @@ def read_library(split: Split, config: TrainConfig) -> Library:
 
     A mask whose file is named after a participant that is validated on or left out is not used: its lesions are unknown to training.
     """
-    if config.synthetic_share == 0 or not config.pairs_per_batch:
+    if config.transplant_share == 0 and (config.synthetic_share == 0 or not config.pairs_per_batch):
         return Library()
     unknown = {patient_of(case) for case in split.validation} | {f"sub-{label}" for label in config.exclude}
     masks, spacing_mm = ([], (1.0, 1.0, 1.0)) if config.lesion_shapes is None else load_masks(config.lesion_shapes, unknown)

@@ -53,6 +53,7 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
         "pairs_per_batch": 4,
         "singles_per_batch": 4,
         "synthetic_share": 0.0,
+        "transplant_share": 0.0,
         "null_new_on_singles": False,
         "learning_rate": 1e-2,
         "schedule": "constant",
@@ -163,6 +164,18 @@ SyntheticShare = Annotated[
         min=0.0,
         max=1.0,
         help=_help("Share of the pair samples with lesions painted into real scans.", "synthetic_share"),
+        rich_help_panel=SAMPLES,
+    ),
+]
+TransplantShare = Annotated[
+    float | None,
+    typer.Option(
+        "--transplant-share",
+        min=0.0,
+        max=1.0,
+        help=_help(
+            "Share of the synthetic pairs and single scans that get all lesions of another patient, each in its place.", "transplant_share"
+        ),
         rich_help_panel=SAMPLES,
     ),
 ]

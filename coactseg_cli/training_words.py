@@ -98,6 +98,10 @@ def _samples(config: TrainConfig) -> tuple[str, ...]:
             f"Of the pairs, {100 * config.synthetic_share:g} % were synthetic: lesions were put into, or taken out of, real scans at one "
             "visit or both, in the manner of CarveMix (Zhang et al. 2021) and LesionMix (Basaran et al. 2022)."
         )
+    if config.transplant_share:
+        parts.append(
+            f"Into {100 * config.transplant_share:g} % of the synthetic pairs and single scans all lesions of another patient were put."
+        )
     if config.augment_strength:
         parts.append(
             "The acquisition of each visit (noise, bias field, blur, contrast, shift) was varied at random; patches were flipped "

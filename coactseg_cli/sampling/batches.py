@@ -22,7 +22,7 @@ from torch import Tensor
 
 from coactseg_cli.config import TrainConfig
 from coactseg_cli.errors import InvalidConfig
-from coactseg_cli.sampling import augment, synthesis
+from coactseg_cli.sampling import augment, synthesis, transplants
 from coactseg_cli.sampling.lesion_library import Library
 from coactseg_cli.sampling.patches import Case, Patch, cut, draw_centre, foreground
 from coactseg_cli.targets import IGNORE, Targets
@@ -151,7 +151,7 @@ def _draw_pair(pool: Pool, config: TrainConfig, number: int, rng: np.random.Gene
     share = config.synthetic_share if pool.pairs else 1.0
     if pool.backgrounds and floor((number + 1) * share) > floor(number * share):
         patch = _draw_patch(pool.backgrounds[rng.integers(len(pool.backgrounds))], config, rng)
-        return synthesis.make_pair(_packed(patch), pool.library, rng), "synthetic pair"
+        return synthesis.make_pair(_packed(patch), pool.library, rng, transplant=_transplants(config, rng)), "synthetic pair"
     real_number = number - floor(number * share)
     sources = pool.pairs[real_number % len(pool.pairs)]
     return _draw_patch(sources[rng.integers(len(sources))], config, rng), "real pair"
@@ -167,7 +167,12 @@ def _draw_single(pool: Pool, config: TrainConfig, rng: np.random.Generator) -> P
     patch = _draw_patch(pool.singles[rng.integers(len(pool.singles))], config, rng)
     if config.null_new_on_singles:
         patch = patch.with_(new=np.zeros(patch.baseline.shape, np.int8))
-    return patch
+    return transplants.load_single(_packed(patch), pool.library.patients, rng) if _transplants(config, rng) else patch
+
+
+def _transplants(config: TrainConfig, rng: np.random.Generator) -> bool:
+    """Whether this sample gets all lesions of another patient; without such samples no number is drawn."""
+    return config.transplant_share > 0 and bool(rng.random() < config.transplant_share)
 
 
 def _draw_patch(source: Source, config: TrainConfig, rng: np.random.Generator) -> Patch:

@@ -7,7 +7,7 @@ voxels), Basaran et al. 2022 (LesionMix: lesion by lesion, placed by a map of wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -42,6 +42,14 @@ class RealLesion:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PatientLesions:
+    """All lesions of one patient, on voxels of any spacing, in the box of the brain."""
+
+    mask: np.ndarray  # (X, Y, Z) bool, no larger than the lesions
+    box: BrainBox  # of the brain, in voxels of the mask; may begin below 0 and end outside
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Library:
     """Lesions to draw from, on grids of one spacing; may be empty."""
 
@@ -50,6 +58,7 @@ class Library:
     places: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))  # (n, 3), NaN where unknown
     textured: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # (n,)
     density: np.ndarray | None = None  # (GRID, GRID, GRID) over the brain's box, mean 1; None: no place is known
+    patients: tuple[PatientLesions, ...] = ()  # whose lesions can be carried all at once
 
 
 def harvest(cases: Sequence[Case], masks: Sequence[np.ndarray], mask_spacing_mm: Spacing = (1.0, 1.0, 1.0)) -> Library:
@@ -65,7 +74,23 @@ def harvest(cases: Sequence[Case], masks: Sequence[np.ndarray], mask_spacing_mm:
     found = [lesion for case in cases for lesion in _of_case(case)]
     box = _common_box(masks)
     found += [_resample(lesion, factor) for mask in masks for lesion in _of_label(mask, None, None, box)]
-    return collect(_unique(found))
+    patients = [*_patients_of(cases), *(_patient(mask, box) for mask in masks if box is not None and np.any(mask))]
+    return replace(collect(_unique(found)), patients=tuple(patients))
+
+
+def _patients_of(cases: Sequence[Case]) -> Iterator[PatientLesions]:
+    """All lesions of each labelled single scan; a pair shows the same patients again."""
+    for case in cases:
+        if not case.is_pair and case.all_baseline is not None and np.any(case.all_baseline == 1):
+            yield _patient(case.all_baseline == 1, case.brain_box)
+
+
+def _patient(mask: np.ndarray, box: BrainBox) -> PatientLesions:
+    """Cut to what is marked."""
+    marked = box_of(mask)
+    (x, y, z), low = marked.low, box.low
+    part = np.array(mask[tuple(slice(a, a + n) for a, n in zip(marked.low, marked.size, strict=True))], bool)
+    return PatientLesions(part, BrainBox((low[0] - x, low[1] - y, low[2] - z), box.size))
 
 
 def collect(lesions: Sequence[RealLesion]) -> Library:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from coactseg_cli.sampling.fates import Fate, Targets, draw_fate, is_brighter, teach
+from coactseg_cli.sampling.fates import Fate, Targets, draw_fate
 from coactseg_cli.sampling.lesion_library import Library, density_at, middle
-from coactseg_cli.sampling.lesion_shapes import Look, draw_look, lesser
-from coactseg_cli.sampling.painting import overlap, paint
+from coactseg_cli.sampling.lesion_shapes import draw_look, lesser
+from coactseg_cli.sampling.painted_lesions import PaintedLesion, put
+from coactseg_cli.sampling.painting import overlap
 from coactseg_cli.sampling.patches import Patch
 from coactseg_cli.sampling.retouching import draw_retouches, take_out, unlearn
+from coactseg_cli.sampling.transplants import draw_transplant
 from coactseg_cli.targets import IGNORE
 
 NULL_SHARE = 0.2  # pairs in which nothing changes
@@ -33,42 +34,26 @@ CANDIDATES = 1500  # voxels that are weighed against each other for one lesion
 SIZES, GROWN_BRIGHTNESS, FADED_BRIGHTNESS = (0.5, 0.85), (0.7, 1.0), (0.4, 0.8)  # of the lesser look, against the fuller one
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PaintedLesion:
-    """One lesion to paint."""
-
-    centre: np.ndarray  # (3,) voxel of the patch at which the lesion's middle comes to lie
-    look: Look  # the fuller one
-    lesser: Look | None  # smaller and weaker; None where the fate needs none
-    fate: Fate
-
-    @property
-    def looks(self) -> tuple[Look | None, Look | None]:
-        """How it looks at the baseline and at the follow-up."""
-        if self.fate is Fate.STABLE:
-            return self.look, self.look
-        before = {Fate.NEW: None, Fate.GROWN: self.lesser}.get(self.fate, self.look)
-        after = {Fate.RESOLVED: None, Fate.FADED: self.lesser}.get(self.fate, self.look)
-        return before, after
-
-
-def make_pair(patch: Patch, library: Library, rng: np.random.Generator) -> Patch:
+def make_pair(patch: Patch, library: Library, rng: np.random.Generator, *, transplant: bool = False) -> Patch:
     """Put a known change into one visit taken twice, or into a real pair beside its real change; equal generators, equal patches.
 
     From one visit, the new-lesion target is complete: what was not put there did not change. In a real pair it is the pair's own
     target, and without one what is dark at the follow-up is not new and the rest is IGNORE. The all-lesion targets are the labels,
     and without labels 0 where it is dark (DARK_Z) and IGNORE elsewhere. Painted and retouched lesions are then written into them.
+
+    transplant: all lesions of another patient come first, most of them stable (transplants.py).
     """
     changed = bool(rng.random() >= NULL_SHARE)
     places = np.flatnonzero(plausible_places(patch))
     retouches = draw_retouches(rng, patch, changed=changed)
     decoys = _draw_decoys(rng, patch, library, places)
     lesions = draw_lesions(rng, patch, library, places, changed=changed)
+    carried = draw_transplant(rng, patch, library.patients, changed=changed) if transplant else []
     targets = known_targets(patch)
     images = take_out(patch, retouches, decoys, rolls=rng.integers(-12, 13, (2, 3)))
     for retouch in retouches:
         unlearn(targets, retouch, images)
-    seen = [lesion for lesion in lesions if put(lesion, images, targets, patch.brain)]
+    seen = [lesion for lesion in [*carried, *lesions] if put(lesion, images, targets, patch.brain)]
     targets[2][~patch.brain] = 0
     return patch.with_(
         baseline=images[0],
@@ -154,18 +139,3 @@ def _draw_decoys(
     decoy = np.zeros(patch.brain.shape, bool)
     decoy[into] = mask[out_of]
     return (decoy, None) if rng.random() < 0.5 else (None, decoy)
-
-
-def put(lesion: PaintedLesion, images: Sequence[np.ndarray], targets: Targets, brain: np.ndarray) -> bool:
-    """Paint a lesion at the visits that show it and write it into the targets; images and targets are changed in place.
-
-    Returns: whether there is anything to be seen of it.
-    """
-    into, out_of = overlap(brain.shape, lesion.centre - middle(lesion.look.mask), lesion.look.mask.shape)
-    before, after = (
-        np.zeros(brain[into].shape, bool) if look is None else paint(image[into], brain[into], look.part(out_of))
-        for image, look in zip(images, lesion.looks, strict=True)
-    )
-    brighter = is_brighter(images[0][into], images[1][into])
-    teach((targets[0][into], targets[1][into], targets[2][into]), lesion.fate, before, after, brighter)
-    return bool(before.any() or after.any())

@@ -283,6 +283,7 @@ TRAIN_OPTIONS: list[tuple[str, str, Any]] = [
     ("--pairs-per-batch 3", "pairs_per_batch", 3),
     ("--singles-per-batch 0", "singles_per_batch", 0),
     ("--synthetic-share 0.25", "synthetic_share", 0.25),
+    ("--transplant-share 0.5", "transplant_share", 0.5),
     ("--lesion-shapes {tmp}", "lesion_shapes", "{tmp}"),
     ("--no-null-new-on-singles", "null_new_on_singles", False),
     ("--learning-rate 0.5", "learning_rate", 0.5),

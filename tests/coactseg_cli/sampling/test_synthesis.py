@@ -8,8 +8,9 @@ from coactseg_cli.sampling import synthesis
 from coactseg_cli.sampling.fates import Fate
 from coactseg_cli.sampling.lesion_library import Library, RealLesion, collect
 from coactseg_cli.sampling.lesion_shapes import Look
+from coactseg_cli.sampling.painted_lesions import PaintedLesion, put
 from coactseg_cli.sampling.patches import Case, cut
-from coactseg_cli.sampling.synthesis import PaintedLesion, describe, known_targets, make_pair, plausible_places, put
+from coactseg_cli.sampling.synthesis import describe, known_targets, make_pair, plausible_places
 from coactseg_cli.targets import IGNORE
 from tests.coactseg_cli.sampling.conftest import ball
 
