@@ -23,6 +23,7 @@ from coactseg_cli.network.checkpoint import save_model
 from coactseg_cli.network.device import keep_large_allocations
 from coactseg_cli.network.ranks import Ranks, join, leave
 from coactseg_cli.sampling.batches import places, stream
+from coactseg_cli.sampling.splits import patient_of
 from coactseg_cli.stopping import StopFlag, stop_signals
 from coactseg_cli.training_card import describe, versions, write_card
 from coactseg_cli.training_data import Data, preview, read_data
@@ -80,6 +81,8 @@ def _train(config: TrainConfig, ranks: Ranks, log: Log) -> Path:
     if config.resume:
         training_state.resume(state, config)
         log(f"resumed at iteration {state.iteration}")
+    if both := sorted({patient_of(case) for case in data.split.validation} & set(state.known)):
+        log(f"warning: --init was trained on {', '.join(both)}, so validation figures will be too good")
     run = Run(config, ranks, data, state, log)
     with stop_signals() as stop:
         iterate(run, where, stop)
@@ -152,7 +155,7 @@ def check(run: Run, notes: Notebook | None, view: View) -> None:
     view.validated(rows, score, state.best.score, state.best.iteration)
     run.log(f"validation at {state.iteration}: {view.validation}")
     if better:
-        save_model(state.shipped, describe(run.data, config, state.iteration), config.out_dir / MODEL)
+        save_model(state.shipped, describe(run.data, config, state.iteration, state.known), config.out_dir / MODEL)
 
 
 def finish(run: Run) -> None:
@@ -163,8 +166,8 @@ def finish(run: Run) -> None:
     if state.best is not None:
         state.shipped.load_state_dict(state.best.weights)
         rows = validate(state.shipped, run.data.split.validation, config, run.ranks.alone, chosen)
-    save_model(state.shipped, describe(run.data, config, chosen), config.out_dir / MODEL)
-    write_card(run.data, config, chosen, rows)
+    save_model(state.shipped, describe(run.data, config, chosen, state.known), config.out_dir / MODEL)
+    write_card(run.data, config, chosen, rows, state.known)
     write_page(config.out_dir, config, run.data.split, chosen, versions())
     run.log(f"model written to {config.out_dir / MODEL}")
 

@@ -22,8 +22,8 @@ from coactseg_cli.training_data import Data, count_labelled, counted, seen_in
 from coactseg_cli.validation import Row
 
 
-def describe(data: Data, config: TrainConfig, iteration: int) -> CheckpointInfo:
-    """The metadata of the model file; `iteration`: that of the weights."""
+def describe(data: Data, config: TrainConfig, iteration: int, known: Sequence[str] = ()) -> CheckpointInfo:
+    """The metadata of the model file; `iteration`: that of the weights; `known`: participants that the weights of --init had seen."""
     pairs, singles = count_labelled(data.split.training)
     return CheckpointInfo(
         name=config.name,
@@ -33,20 +33,20 @@ def describe(data: Data, config: TrainConfig, iteration: int) -> CheckpointInfo:
         normalisation="zscore",
         n_pairs=pairs,
         n_singles=singles,
-        training_data=tuple(sorted({patient_of(c) for c in data.split.training})),
+        training_data=tuple(sorted({patient_of(c) for c in data.split.training} | set(known))),
         iterations=iteration,
         seen=seen_in(data.split.training, config.augment_strength),
     )
 
 
-def write_card(data: Data, config: TrainConfig, iteration: int, rows: Sequence[Row]) -> Path:
-    """OUT/model-card.md. `rows`: the validation that chose the weights; none where nothing was validated."""
+def write_card(data: Data, config: TrainConfig, iteration: int, rows: Sequence[Row], known: Sequence[str] = ()) -> Path:
+    """OUT/model-card.md. `rows`: the validation that chose the weights; none where nothing was validated. `known`: as in describe."""
     path = config.out_dir / "model-card.md"
-    write_text(path, card(config, facts(data, config, iteration), rows, shlex.join(["coactseg", *sys.argv[1:]])))
+    write_text(path, card(config, facts(data, config, iteration, known), rows, shlex.join(["coactseg", *sys.argv[1:]])))
     return path
 
 
-def facts(data: Data, config: TrainConfig, iteration: int) -> dict[str, object]:
+def facts(data: Data, config: TrainConfig, iteration: int, known: Sequence[str] = ()) -> dict[str, object]:
     """What the card says first."""
     chosen = "the best on the validation cases" if data.split.validation else "the last"
     held_out = ", ".join(f"sub-{label}" for label in config.exclude)
@@ -55,6 +55,7 @@ def facts(data: Data, config: TrainConfig, iteration: int) -> dict[str, object]:
         "network": f"V-Net of CoactSeg (Wu et al. 2023), {config.base_filters} base filters",
         "input": f"FLAIR of one or two visits, voxels of {data.spacing_mm} mm, normalised inside the brain mask",
         "trained on": f"{counted(data.split.training)}: {_names(data.split.training)}",
+        **({"began as": f"weights trained on {', '.join(known)} before"} if known else {}),
         "validated on": f"{counted(data.split.validation)}: {_names(data.split.validation)}" if data.split.validation else "nothing",
         "never read": held_out or "no prepared participant was left out",
         "weights": f"{'average of the weights' if config.ema_decay else 'weights'} at iteration {iteration}, {chosen}",

@@ -21,7 +21,7 @@ from bids_app.files import write_bytes
 from coactseg_cli.config import TrainConfig
 from coactseg_cli.errors import InvalidConfig, MissingWeights, WrongWeights
 from coactseg_cli.network.averaging import Average
-from coactseg_cli.network.checkpoint import load_model
+from coactseg_cli.network.checkpoint import Model, load_model
 from coactseg_cli.network.model import VNet
 from coactseg_cli.network.ranks import Ranks, share
 from coactseg_cli.network.zoo import find_model
@@ -53,6 +53,7 @@ class State:
     average: Average | None  # None: the weights themselves are validated and shipped
     iteration: int = 0  # done so far
     best: Best | None = None
+    known: tuple[str, ...] = ()  # participants that the weights of --init were trained on
 
     @property
     def shipped(self) -> VNet:
@@ -67,17 +68,18 @@ def start(config: TrainConfig, ranks: Ranks) -> State:
     """
     torch.manual_seed(config.seed)
     network = VNet(config.base_filters, dropout=config.dropout)
-    if config.init is not None:
-        network.load_state_dict(_weights_of(config.init, config.base_filters))
+    model = None if config.init is None else _model_of(config.init, config.base_filters)
+    if model is not None:
+        network.load_state_dict(model.network.state_dict())
     network.to(ranks.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = Average(network, config.ema_decay) if config.ema_decay > 0 else None
     shared: nn.Module = share(network, ranks)
     called = torch.compile(shared) if config.compile else shared
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-    return State(network, called, optimiser, average)
+    return State(network, called, optimiser, average, known=() if model is None else model.info.training_data)
 
 
-def _weights_of(name: str, base_filters: int) -> dict[str, Tensor]:
+def _model_of(name: str, base_filters: int) -> Model:
     model = load_model(find_model(name))
     if model.info.base_filters != base_filters:
         msg = (
@@ -85,7 +87,7 @@ def _weights_of(name: str, base_filters: int) -> dict[str, Tensor]:
             f"Pass --base-filters {model.info.base_filters}."
         )
         raise InvalidConfig(msg)
-    return model.network.state_dict()
+    return model
 
 
 def save(state: State, config: TrainConfig) -> None:
@@ -97,6 +99,7 @@ def save(state: State, config: TrainConfig) -> None:
         "average": None if state.average is None else state.average.state_dict(),
         "best": best,
         "iteration": state.iteration,
+        "known": list(state.known),
         "random": {"seed": config.seed, "iteration": state.iteration},
         "config": json.dumps(asdict(config), default=str),
     }
@@ -121,6 +124,7 @@ def resume(state: State, config: TrainConfig) -> None:
             state.average.network.load_state_dict(content["average"])
         state.best = None if content["best"] is None else Best(**content["best"])
         state.iteration = int(content["iteration"])
+        state.known = tuple(content.get("known", ()))
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         msg = f"{path}: the checkpoint is of another version or incomplete ({error}). Start anew without --resume."
         raise WrongWeights(msg) from error

@@ -179,6 +179,23 @@ def test_a_run_may_begin_with_any_model(config, tmp_path, tiny_model_file):
         train(dataclasses.replace(begun, init=str(tmp_path / "none.safetensors"), force=True), quiet)
 
 
+def test_what_the_first_model_saw_is_not_forgotten(config, tmp_path):
+    first = train(dataclasses.replace(config, exclude=("01",), out_dir=tmp_path / "first", iterations=1), quiet)
+    assert load_model(first).info.training_data == ("sub-02", "sub-03")
+    second = dataclasses.replace(config, exclude=("02",), init=str(first), out_dir=tmp_path / "second", iterations=1)
+    assert load_model(train(second, quiet)).info.training_data == ("sub-01", "sub-02", "sub-03")
+    assert "trained on sub-02, sub-03 before" in (tmp_path / "second" / "model-card.md").read_text()
+    first.unlink()
+    assert load_model(train(dataclasses.replace(second, iterations=2, resume=True, init=None), quiet)).info.training_data[1] == "sub-02"
+
+
+def test_a_validated_patient_whom_the_first_model_saw_is_named(config, tmp_path):
+    first = train(dataclasses.replace(config, exclude=("01",), out_dir=tmp_path / "first", iterations=1), quiet)
+    said = []
+    train(dataclasses.replace(config, validation=("02",), init=str(first), out_dir=tmp_path / "second", iterations=1), said.append)
+    assert any("--init was trained on sub-02" in line for line in said)
+
+
 @pytest.fixture
 def validated(config):
     return dataclasses.replace(config, fold=(1, 2), validate_every=2, synthetic_share=1.0, ema_decay=0.0)
