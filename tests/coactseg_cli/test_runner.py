@@ -21,12 +21,13 @@ from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.derivatives import Derivatives
 from bids_app.errors import UnreadableImage
 from bids_app.tables import read_table
-from coactseg_cli import completion, participant, runner
+from coactseg_cli import completion, participant
 from coactseg_cli.__main__ import main
 from coactseg_cli.completion import Record
 from coactseg_cli.config import PrepConfig, RunConfig
 from coactseg_cli.logs import RunLog
 from coactseg_cli.participant import Job, message_of
+from coactseg_cli.plan import crew_of
 from coactseg_cli.workers import Crew, run_jobs
 
 PROJECT = Path(__file__).parents[2]
@@ -418,7 +419,7 @@ def test_group_without_participants(tmp_path: Path) -> None:
     ],
 )
 def test_how_many_at_once(run: RunConfig, n_jobs: int, crew: Crew) -> None:
-    assert runner.crew_of(run, n_jobs) == crew
+    assert crew_of(run, n_jobs) == crew
 
 
 # ---- processes
