@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bids_app.errors import NoInput, NothingMatched
+from bids_app.locks import locked
 from coactseg_cli import __version__, config_file
 from coactseg_cli.config import (
     AllLesionFrom,
@@ -19,6 +20,7 @@ from coactseg_cli.config import (
     SkullStrip,
 )
 from coactseg_cli.errors import InvalidConfig
+from coactseg_cli.running import tree_lock
 from coactseg_cli.workers import Crew
 
 if TYPE_CHECKING:
@@ -147,12 +149,15 @@ def effective(plan: Plan, model: Model | None) -> str:
 
 def start_tree(plan: Plan, research_line: str) -> Derivatives:
     """Make OUT a derivative data set. Raises: CannotCreate."""
-    from bids_app.derivatives import start
+    from bids_app.derivatives import refuse_foreign, start
 
+    out, raw = plan.dataset.out_dir, plan.dataset.bids_dir
+    refuse_foreign(out, raw)
     links = dict(plan.dataset.derivatives) | ({} if plan.run.from_masks is None else {"corrected": plan.run.from_masks})
     readme = f"# CoactSeg\n\n{research_line}\n\nMultiple sclerosis lesions on FLAIR MRI, made by coactseg {__version__}.\n\
 descriptions.tsv says what each desc- label marks; logs/CITATION.md what to cite; sub-*.html are the reports.\n"
-    return start(plan.dataset.out_dir, plan.dataset.bids_dir, version=__version__, readme=readme, links=links)
+    with locked(tree_lock(out)):
+        return start(out, raw, version=__version__, readme=readme, links=links)
 
 
 def pairing(plan: Plan) -> Pairing | None:

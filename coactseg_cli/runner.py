@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bids_app.cases import PreparedTimeline, SubjectFailure, Timeline
+from bids_app.locks import Held, locked
 from coactseg_cli import completion
+from coactseg_cli.begun import begin, lock_path
 from coactseg_cli.config import SegmentConfig
 from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
 from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
 from coactseg_cli.plan import Plan, check, crew_of, effective, follow_model, is_prepared, pairing, read_index, start_tree
+from coactseg_cli.running import announced
 from coactseg_cli.summary import Result, listing
 from coactseg_cli.workers import Crew, run_jobs, temporary_files
 
@@ -61,15 +65,17 @@ def run_participants(plan: Plan) -> int:
         if not is_prepared(plan) and (warning := check_model_grid(model, plan.prep.spacing_mm)):
             log.write(f"warning: {warning}")
             to_stderr(f"warning: {warning}")
-    return _work(plan, index, _Place(tree, log, research_line), wanted)
+    with announced(tree.root, log.run_id, wanted):
+        return _work(plan, index, _Place(tree, log, research_line), wanted)
 
 
 def _work(plan: Plan, index: Index | PreparedIndex, place: _Place, wanted: Mapping[str, str]) -> int:
     """Do what is not complete."""
     todo, complete = _split(plan, index.timelines, wanted, place.log.run_id)
     kept = () if plan.run.force else _corrected(plan, [timeline for timeline, _ in todo])
+    redo = plan.run.force or (plan.segment is not None and plan.segment.self_check)
     jobs = [
-        Job(t, plan.prep, plan.segment, place.tree, place.log, r, place.research_line, plan.run.reports_only)
+        Job(t, plan.prep, plan.segment, place.tree, place.log, r, place.research_line, plan.run.reports_only, redo=redo)
         for t, r in todo
         if plan.run.reports_only or t.subject not in {failure.subject for failure in kept}
     ]
@@ -117,10 +123,11 @@ def _reread(plan: Plan, segment: SegmentConfig, index: Index | PreparedIndex) ->
             continue
         config = completion.reread_config(segment, choices[subject])
         inputs = record.inputs if (record := records[subject]) is not None else ""
-        fresh = completion.Record(subject, inputs, choices[subject], (), run=log.run_id, corrected=masks)
+        fresh = completion.Record(subject, inputs, choices[subject], {}, run=log.run_id, corrected=masks)
         again = Again(plan.run.from_masks, prepared)
         jobs.append(Job(timeline, plan.prep, config, tree, log, fresh, research_line, again=again))
-    return _do(plan, jobs, index, _Place(tree, log, research_line), [], kept)
+    with announced(tree.root, log.run_id, {key: wanted[key] for key in new}):
+        return _do(plan, jobs, index, _Place(tree, log, research_line), [], kept)
 
 
 def _do(
@@ -171,23 +178,32 @@ def _split(
     todo, complete = [], []
     again = plan.run.force or plan.run.reports_only
     for timeline in timelines:
-        try:
-            inputs = completion.fingerprint(timeline, plan.dataset.bids_dir)
-        except OSError:  # a file that cannot be looked at: the stage that reads it says so
-            inputs = ""
         record = completion.read(plan.dataset.out_dir, timeline.subject)
         checked = plan.segment is None or not plan.segment.self_check or completion.has_self_check(record)
-        if record is not None and not again and checked and completion.is_complete(plan.dataset.out_dir, record, inputs, wanted):
+        if record is not None and not again and checked and _is_complete(plan, timeline, record, wanted):
             complete.append(record)
         else:
-            todo.append((timeline, completion.Record(timeline.subject, inputs, dict(wanted), (), run=run_id)))
+            todo.append((timeline, completion.Record(timeline.subject, "", dict(wanted), {}, run=run_id)))
     return todo, complete
 
 
+def _is_complete(plan: Plan, timeline: Timeline | PreparedTimeline, record: completion.Record, wanted: Mapping[str, str]) -> bool:
+    """Whether nothing needs to be done; files are read only where the record promises that."""
+    if not record.done or not completion.fits(record, wanted):
+        return False
+    try:
+        inputs = completion.fingerprint(timeline, plan.dataset.bids_dir)
+    except OSError:  # a file that cannot be looked at: the stage that reads it says so
+        return False
+    return completion.is_complete(plan.dataset.out_dir, record, inputs, wanted)
+
+
 def _report_index_failure(failure: SubjectFailure, place: _Place) -> None:
+    """Say on the participant's page why it cannot be done, unless another run is at work on it: that one saw something else."""
     place.log.write(f"failed in {failure.stage}: {failure.message}", failure.subject)
-    completion.begin(place.tree.root, failure.subject)
-    write_error_page(place.tree.root, failure, place.research_line)
+    with suppress(Held), locked(lock_path(place.tree.root, failure.subject), {"run": place.log.run_id}, wait=False):
+        begin(place.tree.root, failure.subject)
+        write_error_page(place.tree.root, failure, place.research_line)
 
 
 def _greeting(n_todo: int, n_complete: int, n_failures: int, crew: Crew, log: RunLog) -> str:
