@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlparse
 from bids_app.description import describe
 from bids_app.entities import Entities, xfm_name
 from bids_app.errors import BidsAppError, CannotCreate
-from bids_app.files import make_folder, read_json, write_json, write_text
+from bids_app.files import make_folder, read_json, remove_leftovers, write_json, write_text
 from bids_app.tables import Column, read_table, write_table
 
 __all__ = ["DESCRIPTIONS", "Derivatives", "start", "unresolved_sources", "write_json", "write_participants", "write_text"]
@@ -99,7 +99,8 @@ def start(
 ) -> Derivatives:
     """Make an output data set, or go on in one: description, README, .bidsignore, meaning of the desc- labels.
 
-    A file that already says the same is left alone, so that many jobs can start in one folder.
+    A file that already says the same is left alone, so that many jobs can start in one folder, one after the other: where they may start
+    at once, the caller holds a lock.
 
     Args:
         root: folder of the output.
@@ -113,10 +114,12 @@ def start(
     Raises: CannotCreate where root cannot be made, is the raw data set or lies inside it outside derivatives/, or holds
         another data set.
     """
-    _refuse(root, raw, command_name)
+    refuse_foreign(root, raw, command_name)
     make_folder(root)
     known = {name: folder for name, folder in (links or {}).items() if name != "raw"}
     derivatives = Derivatives(root, raw, known)
+    for name in ("dataset_description.json", ".bidsignore", "README.md", "descriptions.tsv", "descriptions.json"):
+        remove_leftovers(root / name)
     description = describe(root, raw, version=version, links=known, command_name=command_name, title=title)
     if description != _read_description(root):
         write_json(root / "dataset_description.json", description)
@@ -195,7 +198,7 @@ def _place(root: Path, link: str) -> Path:
     return Path(unquote(parsed.path)) if parsed.scheme == "file" else root / unquote(link)
 
 
-def _refuse(root: Path, raw: Path | None, command_name: str) -> None:
+def refuse_foreign(root: Path, raw: Path | None, command_name: str = "coactseg") -> None:
     """Check that writing to root harms no data set. Raises: CannotCreate."""
     if raw is not None:
         relative = _inside(root.resolve(), raw.resolve())

@@ -8,23 +8,67 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from bids_app.errors import CannotCreate, InvalidDataset, NoInput
 
-_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG})
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG})
+
+
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # what a file system answers that cannot bring a file to the disk
+_NAME_KEPT = 50  # characters of a file's name that its temporary name ends with
+_placed: ContextVar[set[Path] | None] = ContextVar("placed", default=None)
 
 
 @contextmanager
-def replacing(path: Path, extension: str = "") -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to; renamed at the end, removed where the block fails. The folder must be there."""
-    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}{extension}")
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to; brought to the disk and renamed at the end, removed where the block fails.
+
+    A reader, and whoever comes after a crash or a power cut, finds the former file or the whole new one. The folder must be there.
+    """
+    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}-{path.name[-_NAME_KEPT:]}")
     try:
         yield temporary
+        _to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    placed = _placed.get()
+    if placed is not None:
+        placed.add(path.absolute())
+
+
+@contextmanager
+def noting_placed() -> Iterator[set[Path]]:
+    """Note every file that `replacing` puts in its place within the block, as absolute paths."""
+    placed: set[Path] = set()
+    token = _placed.set(placed)
+    try:
+        yield placed
+    finally:
+        _placed.reset(token)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files that a killed run left where it was about to write `path`; nobody else may be at it."""
+    ending = f"-{path.name[-_NAME_KEPT:]}"
+    for left in path.parent.glob(".tmp-*"):
+        if left.name.endswith(ending):
+            left.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Bring a file's content to the disk. Raises: OSError where the disk has no room or fails."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,19 +81,17 @@ def write_text(path: Path, text: str) -> None:
         with replacing(path) as temporary, temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except OSError as error:
-        if error.errno not in _DENIED:
+        if error.errno not in DENIED:
             raise
         msg = f"{path}: cannot be written ({error.strerror}). Choose a folder that you may write to."
         raise CannotCreate(msg) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes under a temporary name, bring them to the disk, then rename; folders are made. OSErrors come as they are."""
+    """Write bytes under a temporary name, then rename; folders are made. OSErrors come as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("xb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def make_folder(folder: Path) -> None:
@@ -57,7 +99,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno not in _DENIED:
+        if error.errno not in DENIED:
             raise
         msg = f"{folder}: the folder cannot be made ({error.strerror}). Choose a place that you may write to."
         raise CannotCreate(msg) from error

@@ -1,11 +1,16 @@
-"""Which participants are complete: OUT/logs/complete/sub-XX.json says from what, how, and what was written."""
+"""Which participants are complete, and from what and how their results were made.
+
+    OUT/logs/complete/sub-XX.json       from what, how, and what was written with which content: written last, makes a participant complete
+    OUT/logs/begun/sub-XX/record.json   what the run that is at work, or died at work, makes (begun.py)
+
+What is complete is decided from what files hold, not from times or names: clocks go wrong, and copies get new times.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -15,6 +20,8 @@ from typing import TYPE_CHECKING
 from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.errors import BidsAppError, MadeDifferently
 from bids_app.files import read_json, write_json
+from bids_app.inheritance import metadata_of
+from bids_app.intervals import days_since_first
 from coactseg_cli import __version__, config_file
 from coactseg_cli.config import Inference, Pairing, SegmentConfig
 
@@ -36,12 +43,13 @@ class Record:
     subject: str
     inputs: str  # fingerprint of the scans, labels and masks
     choices: dict[str, str]  # option to value as JSON; the model by its sha256
-    outputs: tuple[str, ...]  # files below OUT
+    outputs: Mapping[str, str]  # files below OUT, name to sha256
     summary: str = ""  # what was found
     report: str = ""  # page below OUT
     run: str = ""  # name of the run's folder in OUT/logs
     finished: str = ""  # date and time
     corrected: bool = False  # from masks corrected by hand, which computing again would lose
+    done: bool = True  # False: of a run that has not come to its end
 
 
 def choices(prep: PrepConfig | None, segment: SegmentConfig | None = None, model: Model | None = None) -> dict[str, str]:
@@ -64,28 +72,53 @@ def choices(prep: PrepConfig | None, segment: SegmentConfig | None = None, model
 
 
 def fingerprint(timeline: Timeline | PreparedTimeline, root: Path) -> str:
-    """Hash of what a participant's results are made from: names below root, sizes and times of change, in temporal order.
+    """Hash of everything that a participant's results are made from, in temporal order.
 
-    A data set that is mounted at another place keeps its fingerprint.
+    Names below root and contents of scans, labels, masks and transforms; times and days of the visits; metadata of the scans. A data set
+    that is mounted at another place, or copied with new times of change, keeps its fingerprint. Raises: OSError.
     """
-    facts = [repr(timeline.subject), *(_facts(path, root) for path in _paths(timeline))]
-    if isinstance(timeline, Timeline):
-        facts += [f"{scan.session} {scan.time}" for scan in timeline.visits]
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    facts = [repr(timeline.subject), *(f"{below(path, root)} {content_hash(path)}" for path in _paths(timeline))]
+    facts += [f"{visit.session} {visit.time}" for visit in timeline.visits]
+    facts += [json.dumps(metadata, sort_keys=True) for metadata in _metadata(timeline)]
+    return hashlib.sha256("\n".join([*facts, _days(timeline, root)]).encode()).hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file. Raises: OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def input_files(timeline: Timeline | PreparedTimeline) -> set[Path]:
+    """The files that a participant's results are made from, with the JSON files beside them, as absolute paths."""
+    paths = [path.absolute() for path in _paths(timeline)]
+    return {*paths, *(path.with_name(path.name.partition(".")[0] + ".json") for path in paths)}
 
 
 def _paths(timeline: Timeline | PreparedTimeline) -> list[Path]:
     labels = [path for label in timeline.labels for path in (label.path, label.transform)]
     if isinstance(timeline, PreparedTimeline):
-        visits = [path for v in timeline.visits for path in (v.native, v.native_brain_mask, v.image, v.brain_mask, v.to_native)]
-        return [path for path in (timeline.reference, *visits, *labels) if path is not None]
+        images = [path for v in timeline.visits for path in (v.native, v.native_brain_mask, v.image, v.brain_mask)]
+        transforms = [path for v in timeline.visits for path in (v.to_individual, v.to_native)]
+        return [path for path in (timeline.reference, *images, *transforms, *labels) if path is not None]
     masks = [path for mask in timeline.brain_masks for path in (mask.path, mask.transform)]
     return [path for path in (*(scan.path for scan in timeline.visits), *labels, *masks) if path is not None]
 
 
-def _facts(path: Path, root: Path) -> str:
-    status = path.stat()
-    return f"{below(path, root)} {status.st_size} {status.st_mtime_ns}"
+def _metadata(timeline: Timeline | PreparedTimeline) -> list[dict[str, object]]:
+    """What quality checks read of each visit beside its voxels."""
+    if isinstance(timeline, Timeline):
+        return [metadata_of(scan.path) for scan in timeline.visits]
+    prepared = [metadata_of(visit.image) for visit in timeline.visits]
+    return prepared + [{} if visit.raw is None else metadata_of(visit.raw) for visit in timeline.visits]
+
+
+def _days(timeline: Timeline | PreparedTimeline, root: Path) -> str:
+    """Days between the visits, or why they are not known: the stage that reads them says so."""
+    try:
+        return repr(days_since_first([v.session for v in timeline.visits], [v.time for v in timeline.visits], root, timeline.subject))
+    except BidsAppError as error:
+        return str(error)
 
 
 def below(path: Path, root: Path) -> str:
@@ -95,25 +128,67 @@ def below(path: Path, root: Path) -> str:
 
 
 def read(out_dir: Path, subject: str) -> Record | None:
-    """The participant's record; None where there is none that can be used."""
-    path = _path(out_dir, subject)
+    """The participant's record, of a run that did not end where no other is there; None where there is none that can be used."""
+    return read_complete(out_dir, subject) or _read(begun_folder(out_dir, subject) / "record.json")
+
+
+def read_complete(out_dir: Path, subject: str) -> Record | None:
+    """The record of a run that ended; None where there is none that can be used."""
+    return _read(path_of(out_dir, subject))
+
+
+def _read(path: Path) -> Record | None:
     try:
-        content = read_json(path)
-        return Record(**{**content, "outputs": tuple(content["outputs"])})
-    except (BidsAppError, KeyError, TypeError):
+        record = Record(**read_json(path))
+    except (BidsAppError, TypeError):
         return None
+    texts = (record.subject, record.inputs, record.summary, record.report, record.run, record.finished)
+    tables = (record.choices, record.outputs)
+    flags = (record.corrected, record.done)
+    sound = all(isinstance(v, str) for v in texts) and all(_is_table(v) for v in tables) and all(isinstance(v, bool) for v in flags)
+    return record if sound else None
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(content, str) for content in value.values())
 
 
 def write(out_dir: Path, record: Record) -> None:
     """Write the record: from now on the participant is complete. Raises: CannotCreate."""
-    write_json(_path(out_dir, record.subject), {**asdict(record), "finished": f"{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z}"})
+    write_json(path_of(out_dir, record.subject), {**asdict(record), "finished": f"{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z}"})
 
 
-def is_complete(out_dir: Path, record: Record | None, inputs: str, wanted: Mapping[str, str]) -> bool:
-    """Whether a record was made from these inputs, in this way, and every file it names is there."""
-    if record is None or record.inputs != inputs or any(record.choices.get(key) != value for key, value in wanted.items()):
+def write_begun(folder: Path, record: Record) -> None:
+    """Write what a run is about to make into its folder (begun.py). Raises: CannotCreate."""
+    write_json(folder / "record.json", asdict(replace(record, done=False)))
+
+
+def is_complete(out_dir: Path, record: Record | None, inputs: str, wanted: Mapping[str, str], *, contents: bool = True) -> bool:
+    """Whether a record is of a run that ended, from these inputs, in this way, and every file that it names is as it was written.
+
+    Args:
+        out_dir: OUT.
+        record: of the participant.
+        inputs: fingerprint.
+        wanted: choices.
+        contents: read every file; False: only see that it is there.
+    """
+    if record is None or not record.done or record.inputs != inputs or not fits(record, wanted):
         return False
-    return all((out_dir / name).is_file() for name in record.outputs)
+    return all(is_as_written(out_dir / name, digest, contents=contents) for name, digest in record.outputs.items())
+
+
+def fits(record: Record, wanted: Mapping[str, str]) -> bool:
+    """Whether a record was made with these choices."""
+    return all(record.choices.get(key) == value for key, value in wanted.items())
+
+
+def is_as_written(path: Path, digest: str, *, contents: bool = True) -> bool:
+    """Whether a file has the content that a record names."""
+    try:
+        return content_hash(path) == digest if contents else path.is_file()
+    except OSError:
+        return False
 
 
 def reread_choices(record: Record | None, wanted: Mapping[str, str], *, masks: bool) -> dict[str, str]:
@@ -162,7 +237,7 @@ def refuse_other_choices(out_dir: Path, wanted: Mapping[str, str], but: Collecti
     for path in sorted((out_dir / "logs" / "complete").glob("sub-*.json")):
         if path.stem.removeprefix("sub-") in but:
             continue
-        record = read(out_dir, path.stem.removeprefix("sub-"))
+        record = _read(path)
         before = record.choices if record is not None else {}
         differing = [f"{key} was {before[key]}, now {wanted[key]}" for key in wanted if before.get(key, wanted[key]) != wanted[key]]
         if differing:
@@ -173,25 +248,14 @@ def refuse_other_choices(out_dir: Path, wanted: Mapping[str, str], but: Collecti
             raise MadeDifferently(msg)
 
 
-def begin(out_dir: Path, subject: str) -> None:
-    """The participant is no longer complete; what a killed run left half written is removed."""
-    _path(out_dir, subject).unlink(missing_ok=True)
-    for path in sorted((out_dir / f"sub-{subject}").rglob(".tmp-*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def outputs(out_dir: Path, subject: str) -> tuple[str, ...]:
-    """Every file of the participant below OUT."""
-    files = [path for path in (out_dir / f"sub-{subject}").rglob("*") if path.is_file()]
-    page = out_dir / f"sub-{subject}.html"
-    return tuple(sorted(path.relative_to(out_dir).as_posix() for path in (*files, page) if path.is_file()))
-
-
-def _path(out_dir: Path, subject: str) -> Path:
+def path_of(out_dir: Path, subject: str) -> Path:
+    """The participant's record."""
     return out_dir / "logs" / "complete" / f"sub-{subject}.json"
+
+
+def begun_folder(out_dir: Path, subject: str) -> Path:
+    """Where a run keeps what it needs of the participant until it is done."""
+    return out_dir / "logs" / "begun" / f"sub-{subject}"
 
 
 def summary_of(record: Record) -> str:

@@ -39,6 +39,10 @@ class OutOfMemory(CoactSegError):
     """A pass needs more memory than there is or than --mem allows; the message names --tile."""
 
 
+class InputChanged(CoactSegError):
+    """A participant's scans, labels or masks changed while they were worked on."""
+
+
 class UnknownLevel(CoactSegError):
     """An analysis level that is neither participant nor group (exit code 17)."""
 

@@ -50,8 +50,11 @@ class RunLog:
     def write(self, message: str, subject: str = "") -> None:
         """Append to coactseg.log; each call is one write, so that lines of two processes do not mix."""
         lines = "".join(f"{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z} {line}\n" for line in about(message, subject).splitlines())
-        with (self.folder / "coactseg.log").open("a", encoding="utf-8") as file:
-            file.write(lines)
+        try:
+            with (self.folder / "coactseg.log").open("a", encoding="utf-8") as file:
+                file.write(lines)
+        except OSError as error:  # a full disk: what matters will fail with its own reason, and stderr still takes lines
+            to_stderr(f"the log cannot be written ({error.strerror}): {message}")
 
     def crash(self, subject: str, stage: str, error: BaseException) -> Path:
         """Write the traceback of a participant's failure to a file of its own."""

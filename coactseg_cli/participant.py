@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from bids_app.cases import PreparedTimeline, SubjectFailure, Timeline, pairs_of
 from bids_app.errors import BidsAppError
-from bids_app.files import write_text
-from coactseg_cli import __version__, completion
+from bids_app.files import noting_placed, remove_leftovers, write_text
+from bids_app.locks import Held, Holder, locked
+from coactseg_cli import __version__, begun, completion
 from coactseg_cli.config import PrepConfig, SegmentConfig
-from coactseg_cli.errors import InvalidConfig, OutOfMemory
+from coactseg_cli.errors import InputChanged, InvalidConfig, OutOfMemory
 from coactseg_cli.logs import RunLog
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Job:
     research_line: str  # stands on every page
     page_only: bool = False  # write the page again, from what OUT holds
     again: Again | None = None  # read the maps again instead of running the network
+    redo: bool = False  # work even where another run completed the participant meanwhile
+    wait: bool = False  # until another run that is at work on the participant is done
 
     @property
     def subject(self) -> str:
@@ -57,34 +60,88 @@ class Outcome:
     failure: SubjectFailure | None = None
     crash: Path | None = None  # file with the traceback
     seconds: float = 0.0
+    held: str = ""  # not begun: another run, named here, is at work on the participant
 
 
 def work(job: Job, step: Callable[[str], None]) -> Outcome:
     """Run the stages of one participant and record that it is complete; never raises but for an interruption.
 
+    Whoever works on a participant holds its lock. Where another run has it, nothing is done (Outcome.held), or waited for (Job.wait);
+    what that run then has completed is not done again.
+
     Args:
         job: the participant, the choices, the places.
         step: told each milestone.
     """
-    begun, stage = time.perf_counter(), "prep"
 
     def log(message: str) -> None:
         job.log.write(message, job.subject)
         step(message)
 
+    def waiting(holder: Holder | None) -> None:
+        log(f"waits for another run ({holder or 'it has just begun'})")
+
+    try:
+        with locked(begun.lock_path(job.tree.root, job.subject), {"run": job.log.run_id}, wait=job.wait, waiting=waiting):
+            return _work(job, log)
+    except Held as error:
+        log(f"left for later: {error}")
+        return Outcome(job.subject, held=str(error))
+    except (OSError, BidsAppError) as error:
+        return failed(job, "lock", error)
+
+
+def _work(job: Job, log: Callable[[str], None]) -> Outcome:
+    """The work of whoever holds the lock."""
+    start, stage = time.perf_counter(), "prep"
     try:
         if job.page_only:
             stage = "report"
             return _write_page(job)
-        completion.begin(job.tree.root, job.subject)
-        prepared = _prepare(job, log)
-        stage = "segment"
-        outcome = _segment(job, prepared, log)
+        inputs = _inputs(job)
+        if (complete := _complete_already(job, inputs)) is not None:
+            return complete
+        before = begun.files_of(job.tree.root, job.subject)
+        begun.begin(job.tree.root, job.subject, replace(job.record, inputs=inputs))
+        with noting_placed() as placed:
+            prepared = _prepare(job, log)
+            stage = "segment"
+            outcome = _segment(job, prepared, log)
         stage = "record"
-        _complete(job, outcome)
+        if job.again is None:
+            left = before - placed - completion.input_files(job.timeline)
+            begun.remove_obsolete(job.tree.root, job.subject, left, keep_ids=job.segment is None)
+        _require_unchanged(job, inputs)
+        _complete(job, outcome, inputs)
     except (Exception, SystemExit) as error:
-        return failed(job, stage, error, time.perf_counter() - begun)
-    return replace(outcome, seconds=time.perf_counter() - begun)
+        return failed(job, stage, error, time.perf_counter() - start)
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _inputs(job: Job) -> str:
+    """Fingerprint of what the results are made from; what is read again keeps that of the run that made it."""
+    if job.again is not None:
+        return job.record.inputs
+    try:
+        return completion.fingerprint(job.timeline, job.tree.raw or job.tree.root)
+    except (OSError, BidsAppError):  # a file that cannot be looked at: the stage that reads it says so
+        return ""
+
+
+def _complete_already(job: Job, inputs: str) -> Outcome | None:
+    """What another run completed since this one looked."""
+    record = None if job.redo or job.again is not None else completion.read(job.tree.root, job.subject)
+    if record is None or not completion.is_complete(job.tree.root, record, inputs, job.record.choices):
+        return None
+    report = job.tree.root / record.report if record.report else None
+    return Outcome(job.subject, completion.summary_of(record), report)
+
+
+def _require_unchanged(job: Job, inputs: str) -> None:
+    """Raises: InputChanged where what was read is not what is there now."""
+    if _inputs(job) != inputs:
+        msg = f"the scans, labels or masks of sub-{job.subject} changed while they were worked on. Run again when they are at rest."
+        raise InputChanged(msg)
 
 
 def failed(job: Job, stage: str, error: BaseException, seconds: float = 0.0) -> Outcome:
@@ -163,11 +220,17 @@ def _write_page(job: Job) -> Outcome:
         msg = f"sub-{job.subject} is not prepared; leave --reports-only out"
         raise InvalidConfig(msg)
     pairs = pairs_of(len(job.timeline.visits), job.segment.pairs) if job.timeline.comparable else ()
-    return Outcome(job.subject, "page written again", write_report(job.timeline, job.tree, pairs, job.research_line))
+    remove_leftovers(job.tree.root / f"sub-{job.subject}.html")
+    page = write_report(job.timeline, job.tree, pairs, job.research_line)
+    record = completion.read(job.tree.root, job.subject)
+    if record is not None and record.done:
+        outputs = {**record.outputs, f"sub-{job.subject}.html": completion.content_hash(page)}
+        completion.write(job.tree.root, replace(record, outputs=outputs))
+    return Outcome(job.subject, "page written again", page)
 
 
-def _complete(job: Job, outcome: Outcome) -> None:
+def _complete(job: Job, outcome: Outcome, inputs: str) -> None:
     root = job.tree.root
     report = outcome.report.relative_to(root).as_posix() if outcome.report is not None and outcome.report.is_relative_to(root) else ""
-    outputs = completion.outputs(root, job.subject)
-    completion.write(root, replace(job.record, outputs=outputs, summary=outcome.summary, report=report))
+    outputs = begun.outputs(root, job.subject)
+    begun.end(root, replace(job.record, inputs=inputs, outputs=outputs, summary=outcome.summary, report=report))

@@ -56,7 +56,8 @@ def prep(
     verbose: o.Verbose = 0,
 ) -> None:
     """Prepare participants."""
-    from coactseg_cli.runner import Plan, run_participants
+    from coactseg_cli.plan import Plan
+    from coactseg_cli.runner import run_participants
 
     _check_level(level, "participant")
     total, each = values.cpus(nprocs, omp_nthreads)
@@ -158,7 +159,8 @@ def segment(
     if merge:
         msg = "--merge goes with the level 'group'"
         raise InvalidConfig(msg)
-    from coactseg_cli.runner import Plan, run_participants
+    from coactseg_cli.plan import Plan
+    from coactseg_cli.runner import run_participants
 
     total, each = values.cpus(nprocs, omp_nthreads)
     dataset = _dataset(

@@ -15,7 +15,7 @@ import numpy as np
 
 from bids_app.cases import Pair, PreparedTimeline
 from bids_app.derivatives import Derivatives
-from coactseg_cli import quality_files
+from coactseg_cli import begun, quality_files
 from coactseg_cli.config import SegmentConfig
 from coactseg_cli.lesion_files import earlier_ids, follow, rules_of, visit_facts, write_history
 from coactseg_cli.lesion_maps import Grids, LesionMap, ParticipantMaps
@@ -62,7 +62,8 @@ def read(
 
     Raises: GridMismatch, CoactSegError for more lesions than a dseg can number, CannotCreate.
     """
-    earlier = earlier_ids((tree, *context.earlier), prepared.subject, visits)  # before anything is overwritten
+    before = Derivatives(begun.ids_place(tree.root, prepared.subject))
+    earlier = earlier_ids((before, *context.earlier), prepared.subject, visits)  # before anything is overwritten
     everything = _write_maps(prepared, visits, maps, config, tree)
     outputs = [path for read_map in everything.each for path in read_map.found.outputs]
     outputs += _write_null_pairs(prepared, visits, maps, config, tree)

@@ -185,7 +185,7 @@ def save(volume: Volume, path: Path, dtype: type[np.generic] = np.float32) -> No
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=1, strip_shears=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix) as temporary:
+    with replacing(path) as temporary:
         nib.save(image, temporary)
 
 

@@ -8,22 +8,25 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bids_app.errors import CannotCreate
+from bids_app.locks import is_free, locked
 from coactseg_cli.errors import OutOfMemory
 from coactseg_cli.logs import RunLog, about, to_stderr
 from coactseg_cli.participant import Job, Outcome, failed, work
 
 _PR_SET_PDEATHSIG = 1  # from Linux' prctl.h
+_LOCK = ".lock"  # ending of the lock beside a run's folder of temporary files, held while the run lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Crew:
 
 
 def run_jobs(jobs: Iterable[Job], crew: Crew, step: Callable[[str, str], None], done: Callable[[Outcome], None]) -> list[Outcome]:
-    """Do every job; after a failure, with stop_on_first_crash, start no further one.
+    """Do every job; after a failure, with stop_on_first_crash, start no further one. Whom another run works on comes last.
 
     Args:
         jobs: participants.
@@ -47,21 +50,26 @@ def run_jobs(jobs: Iterable[Job], crew: Crew, step: Callable[[str, str], None], 
     Returns: an outcome per job that was started.
     """
     outcomes: list[Outcome] = []
+    every = {job.subject: job for job in jobs}
+    held: deque[Job] = deque()
 
     def add(outcome: Outcome) -> None:
+        if outcome.held:
+            held.append(replace(every[outcome.subject], wait=True))
+            return
         outcomes.append(outcome)
         done(outcome)
 
     def stopped() -> bool:
         return crew.stop_on_first_crash and any(outcome.failure for outcome in outcomes)
 
-    queue = deque(jobs)
-    if crew.at_once == 1 and crew.mem_mb is None:
-        while queue and not stopped():
-            job = queue.popleft()
-            add(work(job, lambda message, subject=job.subject: step(message, subject)))  # type: ignore[misc]
-    else:
-        _in_processes(queue, crew, add, stopped)
+    for queue in (deque(every.values()), held):
+        if crew.at_once == 1 and crew.mem_mb is None:
+            while queue and not stopped():
+                job = queue.popleft()
+                add(work(job, lambda message, subject=job.subject: step(message, subject)))  # type: ignore[misc]
+        else:
+            _in_processes(queue, crew, add, stopped)
     return outcomes
 
 
@@ -136,6 +144,7 @@ def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
     """Let this process and its workers put temporary files into a folder of the run; it is removed at the end.
 
     Without a work_dir it lies in $COACTSEG_WORK_DIR, $SLURM_TMPDIR, $TMPDIR or ./work; where that cannot be written, nothing changes.
+    Folders of runs that were killed are removed.
 
     Raises: CannotCreate where work_dir cannot be written.
     """
@@ -144,24 +153,43 @@ def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
     place = work_dir or Path(next((value for value in given if value), "work"))
     folder = (place / f"coactseg-{log.run_id}").absolute()
     ours = work_dir is None and not any(given) and not place.exists()  # ./work: nobody asked for it
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        if work_dir is not None:
-            msg = f"--work-dir {place} cannot be written ({error.strerror})"
-            raise CannotCreate(msg) from error
-        log.write(f"{place} cannot be written ({error.strerror}): temporary files go where the system puts them; -w DIR names a place")
-        yield
-        return
-    try:
-        _set_tmpdir(str(folder))
-        yield
-    finally:
-        _set_tmpdir(before)
-        shutil.rmtree(folder, ignore_errors=True)
-        if ours:
-            with suppress(OSError):  # another run may be at work in it
-                place.rmdir()
+    lock = place.absolute() / f"{folder.name}{_LOCK}"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, {"run": log.run_id}))
+            folder.mkdir(parents=True)
+        except (OSError, CannotCreate) as error:
+            if work_dir is not None:
+                msg = f"--work-dir {place} cannot be written ({error})"
+                raise CannotCreate(msg) from error
+            log.write(f"{place} cannot be written ({error}): temporary files go where the system puts them; -w DIR names a place")
+            yield
+            return
+        try:
+            _remove_dead(place, but=lock)
+            _set_tmpdir(str(folder))
+            yield
+        finally:
+            _set_tmpdir(before)
+            _remove(folder, lock)
+            if ours:
+                with suppress(OSError):  # another run may be at work in it
+                    place.rmdir()
+
+
+def _remove_dead(place: Path, but: Path) -> None:
+    """Remove what killed runs of ours left; a folder without a lock beside it is nobody's that is known here."""
+    with suppress(OSError):
+        for lock in place.absolute().glob(f"coactseg-*{_LOCK}"):
+            status = lock.lstat()
+            if lock != but and stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and is_free(lock):
+                _remove(lock.with_name(lock.name.removesuffix(_LOCK)), lock)
+
+
+def _remove(folder: Path, lock: Path) -> None:
+    """The folder first: as long as it is there, the lock says whose it is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.unlink(missing_ok=True)
 
 
 def _set_tmpdir(value: str | None) -> None:

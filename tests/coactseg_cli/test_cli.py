@@ -31,7 +31,7 @@ from coactseg_cli.config import (
     SkullStrip,
     TrainConfig,
 )
-from coactseg_cli.runner import Plan
+from coactseg_cli.plan import Plan, effective
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,7 +167,7 @@ def test_the_file_that_a_run_leaves_gives_the_same_run(plans: list[Plan], tmp_pa
     words += ["--omp-nthreads", "2", "--mem", "9G", "--output-probabilities", "no", "-d", f"labels={tmp_path}", "--pairs", "all"]
     first = plan_of(plans, *words)
     file = tmp_path / "a.toml"
-    file.write_text(runner.effective(first, None))
+    file.write_text(effective(first, None))
     again = plan_of(plans, "--config-file", str(file))
     assert replace(again, model_decides=first.model_decides) == first
 
