@@ -14,7 +14,7 @@ import resource
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -189,13 +189,10 @@ def _require_memory(path: Path, shape: tuple[int, int, int], dtype: np.dtype, *,
 def memory_limit() -> int:
     """Bytes that this process may have: the least of its own limits (--mem sets one), its container's and the machine's."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    limits += [
-        soft for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS) if (soft := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY
-    ]
-    try:
+    own = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS)]
+    limits += [limit for limit in own if limit != resource.RLIM_INFINITY]
+    with suppress(OSError, ValueError):  # no such group, or the word "max"
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no such group, or the word "max"
-        pass
     return min(limits)
 
 
@@ -233,5 +230,5 @@ def _exactly(stream: BinaryIO, n: int, path: Path) -> bytes:
 def _require_end(stream: BinaryIO, path: Path, shape: tuple[int, int, int]) -> None:
     """Raises: UnreadableImage where much more follows: then the header does not describe these voxels."""
     if len(stream.read(MOST_AFTER_VOXELS + 1)) > MOST_AFTER_VOXELS:
-        msg = f"{path}: more than {MOST_AFTER_VOXELS:,} bytes follow the voxels, so the shape {shape} is not that of the image. Repair the header."
+        msg = f"{path}: more than {MOST_AFTER_VOXELS:,} bytes follow the voxels, so {shape} cannot be the image's shape. Repair the header."
         raise UnreadableImage(msg)
