@@ -58,7 +58,8 @@ def extract(
         mask = find_brain(native)
     else:
         return BrainMask(_checked(native.like(native.data != 0), 0.0, chosen), chosen, why)
-    return BrainMask(_checked(mask, LEAST_BRAIN_MM3, chosen), chosen, why)
+    named = f"given: {given.path}" if chosen == "given" and given is not None else chosen
+    return BrainMask(_checked(mask, LEAST_BRAIN_MM3, named), chosen, why)
 
 
 def choose(method: SkullStrip, given: Mask | None, hd_bet_weights: Path | None) -> tuple[str, str]:

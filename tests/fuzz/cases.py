@@ -29,6 +29,7 @@ class Case:
     out: Path  # where it writes
     check: Callable[[str], str] | None = None  # standard output -> what is wrong with a result, '' for nothing
     what: str = ""  # the damage, in words
+    hang_s: float = 20.0  # of the processor, after which a run counts as hanging
     spoilt: Path | None = None  # a file in `out` that is bad from the start
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.fuzz.cases import Case, Expect, Kind
 from tests.fuzz.damage import DAMAGES, SPECIAL, Damage, put, sound_bytes
-from tests.fuzz.nifti_bytes import pack, unpacked
+from tests.fuzz.nifti_bytes import VOXELS, pack, patch, unpacked
 from tests.fuzz.world import BRAIN, LABEL, SCAN, World, brain, head, lesions
 
 QUICK = ("--no-report", "--no-curves", "--nprocs", "1")
@@ -19,7 +19,16 @@ QUICK = ("--no-report", "--no-curves", "--nprocs", "1")
 
 def kinds() -> list[Kind]:
     """A kind per damage; each case draws the place."""
-    return [Kind(f"image: {damage.name}", _build(damage), weight=2) for damage in DAMAGES]
+    return [*(Kind(f"image: {damage.name}", _build(damage), weight=2) for damage in DAMAGES), Kind("image: larger than --mem", build_large)]
+
+
+def build_large(rng: Random, folder: Path, world: World) -> Case:
+    """A scan of 216 million voxels, in a file of a few hundred kB, with --mem 1GB: refused before it is unpacked."""
+    bids = _raw(folder, world)
+    header = patch(patch(patch(sound_bytes(head(), np.int16)[:VOXELS], "dim", 3, 600, 600, 600, 1, 1, 1, 1), "datatype", 2), "bitpix", 8)
+    (bids / SCAN).write_bytes(pack(header + bytes(600**3)))
+    argv = ("prep", str(bids), str(folder / "out"), "participant", "--mem", "1GB", "--nprocs", "1", "--omp-nthreads", "1")
+    return Case(argv, Expect.REFUSED, (Path(SCAN).name,), folder / "out", what="--mem 1GB")
 
 
 def _build(damage: Damage) -> Callable[[Random, Path, World], Case]:
@@ -50,7 +59,8 @@ def as_scan(damage: Damage, rng: Random, folder: Path, world: World) -> Case:
         argv = ("prep", str(bids), str(out), "participant", *how, "--no-n4", "--spacing", "5", "--nprocs", "1", "--omp-nthreads", "1")
     else:
         argv = (str(bids), str(out), "participant", *how, "--no-n4", *world.network_flags)
-    return Case(argv, damage.as_scan, (path.name,), out, what=f"scan, {' '.join(how[:2])}")
+    names = (path.name, "sub-01 has no FLAIR") if damage.name in SPECIAL else (path.name,)
+    return Case(argv, damage.as_scan, names, out, what=f"scan, {' '.join(how[:2])}")
 
 
 def as_mask_of_user(damage: Damage, rng: Random, folder: Path, world: World) -> Case:

@@ -31,7 +31,7 @@ _CPUS = ("--nprocs", "1", "--omp-nthreads", "1")
 
 def _build(argv):
     def build(rng: Random, folder: Path, world: World) -> Case:
-        two = rng.random() < 0.5
+        two = rng.random() < 0.5 and world.out_two.is_dir()
         out = Path(shutil.copytree(world.out_two if two else world.out, folder / "out"))
         path, how = break_one(rng, out)
         made = ("--skull-strip", "none", *world.network_flags) if two else world.flags()

@@ -168,6 +168,7 @@ def build_evaluate(rng: Random, folder: Path, world: World) -> Case:
         found = (out / "per_case.tsv").read_text()
         usual = (world.root / "evaluated" / "per_case.tsv").read_text()
         columns = [line.split("\t") for line in (*usual.splitlines(), found.splitlines()[-1])]
-        return ", ".join(f"{name}: {value}, expected {known}" for name, known, value in zip(*columns, strict=True) if known != value)
+        scores = [row for row in zip(*columns, strict=True) if row[0] not in {"predicted", "reference"}]  # those are paths
+        return ", ".join(f"{name}: {value}, expected {known}" for name, known, value in scores if known != value)
 
     return Case(argv, Expect.RIGHT, (), out, check, ", ".join(words))

@@ -181,7 +181,7 @@ def build_filter(rng: Random, folder: Path, world: World) -> Case:
     path.write_text('{"flair": {"acquisition": null, "run": "*", "session": ["01", null]}}')
     how = spoil(rng, path)
     argv = (str(world.one), str(folder / "out"), "participant", "--dry-run", "--bids-filter-file", str(path))
-    return Case(argv, Expect.EITHER, (path.name,), folder / "out", what=how)
+    return Case(argv, Expect.EITHER, (path.name, "--bids-filter-file"), folder / "out", what=how)
 
 
 def build_config(rng: Random, folder: Path, world: World) -> Case:

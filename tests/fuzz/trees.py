@@ -14,6 +14,7 @@ from tests.fuzz.world import BRAIN, SCAN, World
 R, E, S = Expect.REFUSED, Expect.EITHER, Expect.RIGHT
 ANAT = "sub-01/anat"
 TEN_THOUSAND = 10_000
+MANY = "tree: many participants"
 
 
 def kinds() -> list[Kind]:
@@ -22,7 +23,7 @@ def kinds() -> list[Kind]:
     return [
         *every,
         Kind("tree: path of the data set", build_path, 3),
-        Kind("tree: many participants", build_many, 1),
+        Kind(MANY, build_many, 1),
         Kind("tree: options", build_options, 6),
     ]
 
@@ -209,7 +210,7 @@ def build_many(rng: Random, folder: Path, world: World) -> Case:
         (bids / f"sub-{i:05d}/anat/sub-{i:05d}_T1w.nii.gz").touch()
     run = ("--dry-run",) if rng.random() < 0.5 else world.network_flags
     check = (lambda text: "" if text.count("cannot be done") == TEN_THOUSAND else "not all are listed") if run[0] == "--dry-run" else None
-    return Case((str(bids), str(folder / "out"), "participant", *run), E, ("sub-00000",), folder / "out", check, run[0])
+    return Case((str(bids), str(folder / "out"), "participant", *run), E, ("sub-00000",), folder / "out", check, run[0], hang_s=200.0)
 
 
 def build_options(rng: Random, folder: Path, world: World) -> Case:
