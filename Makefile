@@ -88,7 +88,8 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 fuzz: $(VENV)/.test
-	$(BIN)/python -m tests.fuzz -n $(or $(N),2000) --seed $(or $(SEED),0) --budget $(or $(BUDGET),3600) $(ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
+		$(BIN)/python -m tests.fuzz -n $(or $(N),2000) --seed $(or $(SEED),0) --budget $(or $(BUDGET),3600) $(ARGS)
 
 test-container: $(VENV)/.run
 	hpc/test_container.sh $(BIN)

@@ -19,7 +19,7 @@ from random import Random
 from tests.fuzz import images, outputs, same, texts, trees
 from tests.fuzz.cases import Case, Kind
 from tests.fuzz.judging import failures
-from tests.fuzz.running import Ran, make_results, run, warm_up
+from tests.fuzz.running import Ran, make_results, run, warm_further, warm_up
 from tests.fuzz.world import World, make_world
 
 
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         warm_up()
         world = make_results(make_world(root / "world"), _say, two=not options.quick)
+        warm_further(world)
         numbers = [options.only] if options.only is not None else range(options.first, options.first + options.n)
         results = list(_results(options, numbers, root, world))
     finally:

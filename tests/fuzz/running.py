@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def warm_up() -> None:
     import coactseg_cli.subject_report  # noqa: F401
 
     torch.set_num_threads(1)
+
+
+def warm_further(world: World) -> None:
+    """Run, in this process, what computes in one thread without ITK: half of a short run is the first use of a library."""
+    from coactseg_cli.__main__ import main
+
+    masks = [str(world.root / "masks_of" / name) for name in ("predicted", "reference")]
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
+        main([str(world.one), str(world.root / "nothing"), "participant", "--dry-run"])
+        main(["evaluate", *masks, str(world.root / "evaluated-again"), "--no-report", "--no-curves", "--nprocs", "1"])
+        main([str(world.one), str(world.out), "group"])
 
 
 def run(argv: Sequence[str], folder: Path, hang_s: float = 20.0) -> Ran:
