@@ -36,7 +36,7 @@ def _build(argv):
         path, how = break_one(rng, out)
         made = ("--skull-strip", "none", *world.network_flags) if two else world.flags()
         words = argv(str(world.two if two else world.one), str(out), made)
-        names = (path.name, path.name.partition(".")[0], "sub-01: " if how == "removed" else path.name)
+        names = (path.name, path.name.partition(".")[0], *(("sub-01: ", "no segmented") if how == "removed" else ()))
         return Case(tuple(words), Expect.EITHER, names, Path(words[1]), what=f"{path.relative_to(out)}: {how}", spoilt=path)
 
     return build
