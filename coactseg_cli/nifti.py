@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import nibabel as nib
 import numpy as np
@@ -26,7 +26,8 @@ from nibabel.volumeutils import apply_read_scaling
 from bids_app.errors import UnreadableImage
 from coactseg_cli.errors import OutOfMemory
 
-Header = nib.Nifti1Header | nib.freesurfer.mghformat.MGHHeader
+Header: TypeAlias = Any  # Nifti1Header (Nifti2Header is one) or MGHHeader; nibabel types them in part
+MGHHeader = nib.freesurfer.mghformat.MGHHeader
 
 MOST_VOXELS = 2**29  # 800 voxels in each direction
 MOST_BEFORE_VOXELS = 2**24  # bytes of header extensions: they are text
@@ -34,7 +35,7 @@ MOST_AFTER_VOXELS = 2**16  # bytes: padding, and no more
 DEFLATE_RATIO = 1032  # no stream of zlib holds more than this for each of its bytes
 _WORK_BYTES = 4  # per voxel: the float32 copy that every stage works on
 _GZIP, _FREESURFER = b"\x1f\x8b", (".mgz", ".mgh")
-_SINGLE = {348: (nib.Nifti1Header, b"n+1\0"), 540: (nib.Nifti2Header, b"n+2\0\r\n\x1a\n")}
+_SINGLE: dict[int, tuple[Any, bytes]] = {348: (nib.Nifti1Header, b"n+1\0"), 540: (nib.Nifti2Header, b"n+2\0\r\n\x1a\n")}
 _WAY_OUT = "The file may be truncated or damaged: copy or convert it again."
 
 
@@ -54,18 +55,18 @@ def read_image(path: Path) -> Stored:
     with _guarded(path), _stream(path) as stream:
         header = _header(stream, path)
         shape, dtype = _checked_shape(header, path), _checked_dtype(header, path)
-        start = 284 if isinstance(header, nib.freesurfer.mghformat.MGHHeader) else _voxel_offset(header, path)
+        start = 284 if isinstance(header, MGHHeader) else _voxel_offset(header, path)
         n_bytes = math.prod(shape) * dtype.itemsize
         slope, inter = header.get_slope_inter()
         _require_memory(path, shape, dtype, scaled=(slope, inter) not in {(None, None), (1.0, 0.0)})
         _require_size(path, start + n_bytes)
         data = _voxels(stream, start, n_bytes, path)
-        if not isinstance(header, nib.freesurfer.mghformat.MGHHeader):
+        if not isinstance(header, MGHHeader):
             _require_end(stream, path, shape)
     native = data.view(dtype).reshape(shape, order="F")
     native = native.astype(dtype.newbyteorder("="), copy=False)
-    scaled = apply_read_scaling(native, *(None if v is None else np.asarray(v, np.float64) for v in (slope, inter)))
-    return Stored(header, scaled)
+    scaling: list[Any] = [None if value is None else np.asarray(value, np.float64) for value in (slope, inter)]
+    return Stored(header, apply_read_scaling(native, *scaling))
 
 
 def read_header(path: Path) -> Header:
@@ -116,7 +117,7 @@ def _header(stream: BinaryIO, path: Path) -> Header:
     """Read the header and leave the stream behind it. Raises: UnreadableImage, ValueError."""
     if path.name.lower().endswith(_FREESURFER):
         block = _exactly(stream, 284, path)
-        return nib.freesurfer.mghformat.MGHHeader(binaryblock=block)
+        return MGHHeader(binaryblock=block)
     block = _exactly(stream, 348, path)
     size = next((n for n in _SINGLE if block[:4] in {n.to_bytes(4, "little"), n.to_bytes(4, "big")}), None)
     if size is None:
@@ -125,9 +126,9 @@ def _header(stream: BinaryIO, path: Path) -> Header:
         raise UnreadableImage(msg)
     kind, magic = _SINGLE[size]
     block += _exactly(stream, size - len(block), path)
-    found = block[4:12] if size == 540 else block[344:348]
-    if found != magic:
-        msg = f"{path}: not a readable NIfTI file (magic {found!r}; expected {magic!r}, one file with header and voxels). Convert it."
+    marked = block[4:12] if size == 540 else block[344:348]
+    if marked != magic:
+        msg = f"{path}: not a readable NIfTI file (magic {marked!r}; expected {magic!r}, one file with header and voxels). Convert it."
         raise UnreadableImage(msg)
     header = kind(binaryblock=block, check=False)
     _require_pixdim(header, path)
@@ -210,7 +211,7 @@ def _voxels(stream: BinaryIO, start: int, n_bytes: int, path: Path) -> np.ndarra
     """(n_bytes,) uint8, nothing beyond. Raises: UnreadableImage."""
     _exactly(stream, start - stream.tell(), path)
     buffer = np.empty(n_bytes, np.uint8)
-    view, done = memoryview(buffer), 0
+    view, done = memoryview(buffer), 0  # type: ignore[arg-type]  # an array is a buffer
     while done < n_bytes and (n := stream.readinto(view[done:])):  # type: ignore[attr-defined]
         done += n
     if done < n_bytes:

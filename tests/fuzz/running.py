@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.fuzz.world import World
 
-WALL_PER_CPU = 3.0  # how much longer a run may take by the clock than by the processor, since other work may run beside it
+WALL_PER_CPU = 6.0  # how much longer a run may take by the clock than by the processor, since other work may run beside it
 LIMIT_BYTES = 2 * 10**9  # of data, as --mem 2GB sets it for a worker
 
 
