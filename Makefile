@@ -3,6 +3,7 @@
 #   make test             every quick test, as CI runs them
 #   make test-all         the slow tests too
 #   make check            lint, types, import contracts, tests
+#   make fuzz             thousands of bad and unusual inputs: [N=2000] [SEED=0] [BUDGET=seconds] [ARGS="--only 17"]
 #   make test-container   the example under a read-only root, a foreign user, no HOME, no network (needs bubblewrap)
 #   make bench-evaluate   how long `coactseg evaluate` takes, beside medpy (installed here; N=20 for fewer cases)
 #   make bench-train      a training step and its samples against the published way
@@ -31,7 +32,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation bench-accuracy \
+.PHONY: help demo test test-all check lint format types contracts fuzz test-container bench-evaluate bench-train bench-ablation bench-accuracy \
 	leave-one-out calibrate noise-floor constraints clean
 
 help:
@@ -85,6 +86,10 @@ types: $(VENV)/.dev
 
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+fuzz: $(VENV)/.test
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
+		$(BIN)/python -m tests.fuzz -n $(or $(N),2000) --seed $(or $(SEED),0) --budget $(or $(BUDGET),3600) $(ARGS)
 
 test-container: $(VENV)/.run
 	hpc/test_container.sh $(BIN)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bids_app.errors import CannotCreate, InvalidDataset, NoInput
+
+MOST_TEXT_BYTES = 200_000_000  # a table of a million rows has half of it
 
 DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG})
 
@@ -113,6 +116,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_text(path: Path) -> str:
     """Read UTF-8 text, with or without a byte order mark. Raises: NoInput, InvalidDataset."""
     try:
+        _require_regular(path)
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         msg = f"{path}: no such file."
@@ -125,11 +129,22 @@ def read_text(path: Path) -> str:
         raise InvalidDataset(msg) from error
 
 
+def _require_regular(path: Path) -> None:
+    """Raises: InvalidDataset for a pipe, which would be waited for, a folder or a device, and for a file too large to be text."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        msg = f"{path}: expected a file; it is a folder, a pipe or a device. Put the file itself there."
+        raise InvalidDataset(msg)
+    if status.st_size > MOST_TEXT_BYTES:
+        msg = f"{path}: {status.st_size:,} bytes of text; expected at most {MOST_TEXT_BYTES:,}. Is it the right file?"
+        raise InvalidDataset(msg)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises: NoInput, InvalidDataset where it is broken or no object."""
     try:
         content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: JSON that is none, and a number of thousands of digits
         msg = f"{path}: broken JSON ({error}). Repair the file."
         raise InvalidDataset(msg) from error
     if not isinstance(content, dict):

@@ -71,8 +71,14 @@ def list_files(bids_dir: Path, subjects: Sequence[str], database_dir: Path | Non
         layout = _guarded(bids_dir, database_path=database_dir, validate=False)
     found: dict[str, list[Path]] = {subject: [] for subject in subjects}
     for file in layout.get(subject=list(subjects), datatype="anat", invalid_filters="allow"):
-        found[file.entities["subject"]].append(Path(file.path))
+        found[_subject_of(file)].append(Path(file.path))
     return {subject: sorted(paths) for subject, paths in found.items()}
+
+
+def _subject_of(file: Any) -> str:
+    """By the folder: PyBIDS asks its database once more for the entities of each file, which doubles the time of 10,000 participants."""
+    folder = next((part for part in Path(file.path).parts if _LABEL.fullmatch(part)), None)
+    return str(file.entities["subject"]) if folder is None else folder[4:]
 
 
 def _index(bids_dir: Path, subjects: Sequence[str] | None) -> BIDSLayout:

@@ -76,6 +76,8 @@ def _say(error: Exception) -> int:
         hint = f" See {context.command_path} --help." if context is not None else ""
         print(f"coactseg: {' '.join(message().split())}{hint}", file=sys.stderr)
         return int(code)
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from "):  # pathlib up to Python 3.12
+        error = bids.NoInput(f"{str(error).removeprefix('Symlink loop from ')}: the link leads to itself. Repair it, or name the file.")
     for kind, number in EXIT_CODES:
         if isinstance(error, kind):
             print(f"coactseg: {' '.join(str(error).split())}", file=sys.stderr)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_app.cases import LabelKind
-from bids_app.errors import NoInput
+from bids_app.errors import InvalidDataset, NoInput
+from bids_app.files import read_text
 from coactseg_cli.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ def defaults(path: Path, params: Iterable[Any]) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        return tomllib.loads(read_text(path))
+    except NoInput as error:
         msg = f"--config-file: {path} does not exist"
         raise NoInput(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, InvalidDataset) as error:
         msg = f"--config-file: {path} is not TOML: {error}"
         raise InvalidConfig(msg) from error
 

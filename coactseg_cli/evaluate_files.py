@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,7 +14,7 @@ from bids_app.errors import UnreadableImage
 from coactseg_cli.errors import GridMismatch
 from coactseg_cli.metrics.case import CasePair
 from coactseg_cli.metrics.results import EvaluatedCase
-from coactseg_cli.volumes import Volume, load_stored, same_grid
+from coactseg_cli.volumes import Volume, load_stored, same_grid, stated_spacing_mm
 
 INTEGER_TOLERANCE = 1e-5  # a value this close to an integer is one: scaled files are not exact
 SPACING_TOLERANCE = 1e-4  # relative, of pixdim against the affine: an oblique affine is stored in single precision
@@ -161,8 +160,7 @@ def spacing_of(path: Path, volume: Volume) -> tuple[float, float, float]:
 
     They are taken as the shortest decimals that single precision can mean: 0.9, not 0.8999999761581421.
     """
-    header: Any = nib.load(path).header
-    stated = np.array(header.get_zooms()[:3], np.float64)
+    stated = stated_spacing_mm(path)
     edges = stated if np.allclose(stated, volume.spacing_mm, rtol=SPACING_TOLERANCE, atol=0) else np.array(volume.spacing_mm)
     x, y, z = (float(str(np.float32(edge))) for edge in edges)
     return x, y, z

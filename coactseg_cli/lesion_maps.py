@@ -11,7 +11,7 @@ import numpy as np
 
 from bids_app.cases import Pair, PreparedScan
 from coactseg_cli.preprocessing.transforms import read_itk
-from coactseg_cli.volumes import Volume, load
+from coactseg_cli.volumes import Volume, load, require_same_grid
 
 ALL, NULL_PAIR = "all", "nullpair"  # desc- labels; those of pairs come from bids_app.cases
 
@@ -33,10 +33,11 @@ class Grids:
 
 
 def read_grids(scan: PreparedScan) -> Grids:
-    """Read a prepared visit. Raises: UnreadableImage, UnreadableTransform."""
-    brain = load(scan.brain_mask)
+    """Read a prepared visit. Raises: UnreadableImage, UnreadableTransform, GridMismatch."""
+    image, brain = load(scan.image), load(scan.brain_mask)
+    require_same_grid(image, brain, str(scan.image), str(scan.brain_mask))
     native = load(scan.native_brain_mask)
-    return Grids(scan, load(scan.image), brain.data > 0.5, native.like(native.data > 0.5), read_itk(scan.to_native))
+    return Grids(scan, image, brain.data > 0.5, native.like(native.data > 0.5), read_itk(scan.to_native))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from coactseg_cli.preprocessing.quality import flagged
 from coactseg_cli.preprocessing.resampling import Grid, Interpolation, grid_of, inside_field, resample
 from coactseg_cli.preprocessing.transforms import read_given
 from coactseg_cli.preprocessing.visit_facts import VisitFacts
-from coactseg_cli.volumes import Volume, load, same_grid
+from coactseg_cli.volumes import Volume, from_ras, load, same_grid, to_ras
 
 Log = Callable[[str], None]
 
@@ -31,8 +31,9 @@ class _Native:
     """One visit on its own grid."""
 
     scan: Scan
-    image: Volume  # bias corrected where asked for
-    brain: BrainMask
+    stored: Volume  # as its file holds it
+    image: Volume  # in working order, bias corrected where asked for
+    brain: BrainMask  # the same grid
 
 
 def prepare(timeline: Timeline, config: PrepConfig, tree: Derivatives, log: Log) -> PreparedTimeline:
@@ -56,7 +57,9 @@ def prepare(timeline: Timeline, config: PrepConfig, tree: Derivatives, log: Log)
     visits = _checked(_carry_visits(natives, meeting, config), comparable=meeting.shared)
     for flag in flagged(c for visit in visits for c in visit.checks):
         log(f"{_name(timeline.subject, flag.session)}: {flag.message}")
-    labels = _carry_labels(timeline, natives, meeting, log)
+    labels = _carry_labels(timeline, natives, meeting, config, log)
+    if config.spacing_mm is not None:
+        visits = [_as_stored(v, n.stored) for v, n in zip(visits, natives, strict=True)]
     paths = write(timeline.subject, visits, labels, comparable=meeting.shared, config=config, tree=tree)
     size = "x".join(map(str, meeting.grids[0].shape))
     log(f"sub-{timeline.subject}: {len(visits)} visit(s) on a grid of {size}, {len(labels)} label(s).")
@@ -68,7 +71,8 @@ def _name(subject: str, session: str | None) -> str:
 
 
 def _load(scan: Scan, timeline: Timeline, config: PrepConfig, log: Log) -> _Native:
-    image = load(scan.path)
+    stored = load(scan.path)
+    image = _working(stored, config)
     try:
         brain = extract(
             image,
@@ -82,7 +86,7 @@ def _load(scan: Scan, timeline: Timeline, config: PrepConfig, log: Log) -> _Nati
         raise BrainExtractionFailed(msg) from error
     volume_ml = float(brain.volume.data.sum()) * image.voxel_mm3 / 1000
     log(f"{_name(timeline.subject, scan.session)}: brain {volume_ml:.0f} ml ({brain.method})")
-    return _Native(scan, correct_bias(image, brain.volume.data) if config.n4 else image, brain)
+    return _Native(scan, stored, correct_bias(image, brain.volume.data) if config.n4 else image, brain)
 
 
 def _checked(visits: list[PreparedVisit], *, comparable: bool) -> list[PreparedVisit]:
@@ -93,6 +97,17 @@ def _checked(visits: list[PreparedVisit], *, comparable: bool) -> list[PreparedV
     ]
     checks = preparation_checks(facts, comparable=comparable)
     return [replace(v, checks=tuple(c for c in checks if c.session == v.scan.session)) for v in visits]
+
+
+def _working(volume: Volume, config: PrepConfig) -> Volume:
+    """The volume with its axes in RAS order, so that no step depends on their order in the file; --spacing native keeps that order."""
+    return volume if config.spacing_mm is None else to_ras(volume)
+
+
+def _as_stored(visit: PreparedVisit, stored: Volume) -> PreparedVisit:
+    """What lies on the scan's own grid, with the axes in the order of the scan's file."""
+    brain = replace(visit.brain, volume=from_ras(visit.brain.volume.data, stored))
+    return replace(visit, native=from_ras(visit.native.data, stored), brain=brain)
 
 
 def _carry_visits(natives: list[_Native], meeting: Meeting, config: PrepConfig) -> list[PreparedVisit]:
@@ -123,7 +138,7 @@ def _onto(volume: Volume, grid: Grid, volume_from_grid: np.ndarray, how: Interpo
     return resample(volume, grid, volume_from_grid, how)
 
 
-def _carry_labels(timeline: Timeline, natives: list[_Native], meeting: Meeting, log: Log) -> list[CarriedLabel]:
+def _carry_labels(timeline: Timeline, natives: list[_Native], meeting: Meeting, config: PrepConfig, log: Log) -> list[CarriedLabel]:
     """The labels on the reference grid, one per visit and kind; what is labelled is never ignored."""
     found: dict[tuple[int, LabelKind], CarriedLabel] = {}
     sessions = [n.scan.session for n in natives]
@@ -133,7 +148,8 @@ def _carry_labels(timeline: Timeline, natives: list[_Native], meeting: Meeting, 
             log(f"{_name(timeline.subject, label.session)}: {label.path.name} is left out: {reason}.")
             continue
         visit = sessions.index(label.session)
-        carried = _carry_label(label, natives[visit].image, meeting.grids[visit], meeting.visits_from_reference[visit])
+        mask = _working(load(label.path), config)
+        carried = _carry_label(label, mask, natives[visit].image, meeting.grids[visit], meeting.visits_from_reference[visit])
         before = found.get((visit, label.kind))
         found[visit, label.kind] = CarriedLabel(
             natives[visit].scan,
@@ -159,9 +175,8 @@ def _useless(label: Label, sessions: list[str | None], meeting: Meeting) -> str 
     return None
 
 
-def _carry_label(label: Label, native: Volume, grid: Grid, visit_from_reference: np.ndarray) -> Volume:
+def _carry_label(label: Label, mask: Volume, native: Volume, grid: Grid, visit_from_reference: np.ndarray) -> Volume:
     """One label on the reference grid, in one interpolation from the grid it was drawn on."""
-    mask = load(label.path)
     mask = mask.like((mask.data > 0.5).astype(np.float32))
     orig_from_label = read_given(label.path, label.space, label.transform)
     label_from_reference = visit_from_reference if orig_from_label is None else np.linalg.inv(orig_from_label) @ visit_from_reference

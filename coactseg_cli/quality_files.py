@@ -16,7 +16,7 @@ from coactseg_cli.preprocessing.quality import COLUMNS, Check
 from coactseg_cli.preprocessing.transforms import read_itk
 from coactseg_cli.preprocessing.visit_facts import VisitFacts
 from coactseg_cli.seen import SeenRanges
-from coactseg_cli.volumes import load
+from coactseg_cli.volumes import load, to_ras
 
 DESCRIPTION = "Quality checks of every visit, passed or not: a flag says where to look, not that a map is wrong."
 
@@ -33,8 +33,8 @@ def read_facts(visit: PreparedScan) -> VisitFacts:
     asymmetry = read_json(sidecar).get(ASYMMETRY) if sidecar.is_file() else None
     return VisitFacts(
         session=visit.session,
-        native=load(visit.native),
-        native_brain=load(visit.native_brain_mask).data > 0.5,
+        native=to_ras(load(visit.native)),  # slices are found by their axis
+        native_brain=to_ras(load(visit.native_brain_mask)).data > 0.5,
         image=load(visit.image),
         brain=load(visit.brain_mask).data > 0.5,
         orig_from_individual=read_itk(visit.to_individual),

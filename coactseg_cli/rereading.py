@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bids_app.cases import Pair, PreparedTimeline, desc_of, pairs_of
 from bids_app.derivatives import Derivatives
-from bids_app.errors import InvalidDataset, NoInput
+from bids_app.errors import InvalidDataset, NoInput, UnreadableImage
 from bids_app.files import read_json
 from bids_app.supplied import files_of
 from bids_app.tables import read_table
@@ -25,7 +27,7 @@ from coactseg_cli.preprocessing import quality
 from coactseg_cli.quality_files import check_participant
 from coactseg_cli.reading import Context, SubjectResult, read
 from coactseg_cli.segment_files import map_entities
-from coactseg_cli.volumes import Volume, load, same_grid
+from coactseg_cli.volumes import Volume, load, require_same_grid, same_grid
 
 _OF_THE_FILE = ("Description", "Sources", "SpatialReference", "Type")  # what a sidecar says of its own file, and not of how a map was made
 _OF_THE_READING = ("Threshold", "MinLesionVolume")
@@ -115,7 +117,18 @@ def _from_probability(search: _Search, desc: str, threshold: float | None) -> Le
     if path is None:
         raise NoInput(_missing(search, desc, "probseg"))
     facts = _facts(path)
-    return LesionMap(desc, load(path).data, _threshold(path, facts, threshold), facts, stored=path)
+    return LesionMap(desc, _probability(path, search.visit), _threshold(path, facts, threshold), facts, stored=path)
+
+
+def _probability(path: Path, visit: Grids) -> np.ndarray:
+    """(X, Y, Z) on the common grid. Raises: UnreadableImage, GridMismatch."""
+    volume = load(path)
+    require_same_grid(volume, visit.image, str(path), str(visit.scan.image))
+    low, high = float(volume.data.min()), float(volume.data.max())
+    if low < 0 or high > 1:
+        msg = f"{path}: expected probabilities from 0 to 1; found {low:g} to {high:g}. Run segment again with --force."
+        raise UnreadableImage(msg)
+    return volume.data
 
 
 def _missing(search: _Search, desc: str, suffix: str) -> str:
@@ -151,7 +164,7 @@ def _from_masks(search: _Search, desc: str, threshold: float | None) -> LesionMa
         raise NoInput(msg)
     recorded = None if written is None else read_json(_json(written)).get("Threshold")
     limit = float(recorded) if isinstance(recorded, int | float) else threshold
-    map_data = None if probability is None else load(probability).data
+    map_data = None if probability is None else _probability(probability, search.visit)
     return LesionMap(desc, map_data, limit, facts, stored=probability, given=given, given_from=tuple(corrected.values()))
 
 

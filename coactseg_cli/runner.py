@@ -111,7 +111,8 @@ def _reread(plan: Plan, segment: SegmentConfig, index: Index | PreparedIndex) ->
     choices = {s: completion.reread_choices(record, wanted, masks=masks) for s, record in records.items()}
     new = completion.RULES if masks else completion.RULES | completion.SIZES
     if not plan.run.force:
-        completion.refuse_other_choices(out, {key: wanted[key] for key in new}, but=subjects)
+        known = subjects | {failure.subject for failure in index.failures}  # what is wrong with the latter is said of each
+        completion.refuse_other_choices(out, {key: wanted[key] for key in new}, but=known)
     kept = () if masks or plan.run.force else _corrected(plan, timelines)
     trees = [Derivatives(place) for place in (out, prepared) if place is not None]
     research_line = research_line_of(timelines, trees) or RESEARCH_LINE

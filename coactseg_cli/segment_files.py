@@ -19,7 +19,7 @@ from coactseg_cli.lesion_maps import Grids, LesionMap
 from coactseg_cli.lesions.measure import COLUMNS, Lesion, measure, row
 from coactseg_cli.nearest import carry
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
-from coactseg_cli.volumes import Volume, same_grid, save
+from coactseg_cli.volumes import Volume, from_ras, same_grid, save, to_ras
 
 HAND_CORRECTED = ("HandCorrected", "HandCorrectedFrom")  # keys of the sidecar of a mask that somebody corrected
 IDENTITY_TOLERANCE = 1e-7  # a transform that is closer to the identity moves nothing
@@ -141,9 +141,10 @@ def brain_on(owner: Grids, visit: Grids) -> np.ndarray:
 
 def to_native(probability: Volume, visit: Grids) -> Volume:
     """Carry a map from the reference grid to the scan's own, linearly; the same grid is copied bit by bit."""
-    alike = same_grid(probability, visit.native_brain, 1e-4)
+    ras = to_ras(probability)
+    alike = same_grid(ras, to_ras(visit.native_brain), 1e-4)
     if alike and np.allclose(visit.individual_from_orig, np.eye(4), atol=IDENTITY_TOLERANCE):
-        return Volume(probability.data, visit.native_brain.affine)
+        return from_ras(ras.data, visit.native_brain)
     moved = resample(probability, grid_of(visit.native_brain), visit.individual_from_orig, Interpolation.LINEAR)
     return Volume(np.clip(moved.data, 0.0, 1.0), visit.native_brain.affine)
 

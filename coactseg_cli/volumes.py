@@ -12,8 +12,13 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 from bids_app.errors import UnreadableImage
 from bids_app.files import replacing
 from coactseg_cli.errors import ConflictingGeometry, GridMismatch
+from coactseg_cli.nifti import Header, read_header, read_image
 
 GEOMETRY_TOLERANCE_MM = 1e-2  # sform against qform, and grid against grid, at the corners of the volume
+LEAST_EDGE_MM = 1e-3
+LEAST_FULLNESS = 0.1  # of a voxel's volume relative to a brick's with the same edges; a tilted gantry leaves 0.8
+WIDEST_FIELD_MM = 2000.0  # more is no head, and on a grid of 1 mm no computer holds it
+FARTHEST_MM = 10_000.0  # of the first voxel from the origin: beyond it single precision loses the place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,19 +101,15 @@ def load_stored(path: Path) -> Volume:
 
     Raises: UnreadableImage (truncated, not 3D, no affine, not finite, not real), ConflictingGeometry.
     """
-    image = _open(path)
-    affine = _affine_of(image, path)
-    try:
-        data = np.asanyarray(image.dataobj)
-    except Exception as error:
-        msg = f"{path}: the voxels cannot be read ({error}). The file may be truncated: copy or convert it again."
-        raise UnreadableImage(msg) from error
-    if data.dtype.kind not in "iufb":
-        msg = f"{path}: expected real numbers; got {data.dtype} (RGB or complex). Convert it to a scalar image."
-        raise UnreadableImage(msg)
-    data = data.reshape(data.shape[:3])
-    _require_finite(data, path)
-    return Volume(data, affine)
+    stored = read_image(path)
+    affine = _affine_of(stored.header, stored.data.shape, path)
+    _require_finite(stored.data, path)
+    return Volume(stored.data, affine)
+
+
+def stated_spacing_mm(path: Path) -> np.ndarray:
+    """(3,) voxel edges that the header states (pixdim), which need not be those of its affine. Raises: UnreadableImage."""
+    return np.array(read_header(path).get_zooms()[:3], np.float64)
 
 
 def _require_finite(data: np.ndarray, path: Path) -> None:
@@ -117,30 +118,12 @@ def _require_finite(data: np.ndarray, path: Path) -> None:
         raise UnreadableImage(msg)
 
 
-def _open(path: Path) -> nib.Nifti1Image | nib.MGHImage:
-    try:
-        image = nib.load(path)
-    except FileNotFoundError as error:
-        msg = f"{path}: no such file."
-        raise UnreadableImage(msg) from error
-    except Exception as error:
-        msg = f"{path}: not a readable NIfTI file ({error}). Copy or convert it again."
-        raise UnreadableImage(msg) from error
-    if not isinstance(image, nib.Nifti1Image | nib.MGHImage):
-        msg = f"{path}: expected NIfTI or MGH; got {type(image).__name__}. Convert it."
-        raise UnreadableImage(msg)
-    extra = image.shape[3:]
-    if len(image.shape) < 3 or any(n != 1 for n in extra) or min(image.shape[:3]) < 2:
-        msg = f"{path}: expected a 3D image; got shape {image.shape}. Give one volume per file."
-        raise UnreadableImage(msg)
-    return image
-
-
-def _affine_of(image: nib.Nifti1Image | nib.MGHImage, path: Path) -> np.ndarray:
+def _affine_of(header: Header, shape: tuple[int, ...], path: Path) -> np.ndarray:
     """The affine of the header, sform first. Raises: UnreadableImage, ConflictingGeometry."""
-    if isinstance(image, nib.MGHImage):
-        return np.asarray(image.affine, dtype=np.float64)
-    header = image.header
+    if not isinstance(header, nib.Nifti1Header):
+        affine = np.asarray(header.get_affine(), np.float64)
+        _require_usable(affine, shape, path)
+        return affine
     sform, sform_code = header.get_sform(coded=True)
     qform, qform_code = _qform(header, path)
     if not sform_code and not qform_code:
@@ -150,14 +133,11 @@ def _affine_of(image: nib.Nifti1Image | nib.MGHImage, path: Path) -> np.ndarray:
         )
         raise UnreadableImage(msg)
     affine = np.asarray(sform if sform_code else qform, dtype=np.float64)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or spacing.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        msg = f"{path}: the affine {affine.tolist()} is not usable (a voxel edge of zero or not finite). Repair the header."
-        raise UnreadableImage(msg)
+    _require_usable(affine, shape, path)
     if sform_code and qform_code:
-        x, y, z = image.shape[:3]
+        x, y, z = shape[:3]
         distance = corner_distance_mm(np.asarray(sform), np.asarray(qform), (x, y, z))
-        limit = max(0.1 * float(spacing.min()), GEOMETRY_TOLERANCE_MM)
+        limit = max(0.1 * float(np.linalg.norm(affine[:3, :3], axis=0).min()), GEOMETRY_TOLERANCE_MM)
         if distance > limit:
             msg = (
                 f"{path}: sform and qform disagree by {distance:.3f} mm (limit {limit:.3f}): sform {np.asarray(sform).tolist()}, "
@@ -167,7 +147,27 @@ def _affine_of(image: nib.Nifti1Image | nib.MGHImage, path: Path) -> np.ndarray:
     return affine
 
 
+def _require_usable(affine: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
+    """Raises: UnreadableImage where the affine cannot be that of a head scan."""
+    way_out = "Repair the header."
+    if not np.isfinite(affine).all():
+        msg = f"{path}: the affine {affine.tolist()} is not usable (not finite). {way_out}"
+        raise UnreadableImage(msg)
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if edges.min() < LEAST_EDGE_MM or abs(np.linalg.det(affine[:3, :3])) < LEAST_FULLNESS * edges.prod():
+        msg = f"{path}: the affine {affine.tolist()} is not usable (a voxel edge of zero, or edges that lie in one plane). {way_out}"
+        raise UnreadableImage(msg)
+    field, shift = float((edges * shape[:3]).max()), float(np.abs(affine[:3, 3]).max())
+    if field > WIDEST_FIELD_MM or shift > FARTHEST_MM:
+        msg = (
+            f"{path}: by its affine {affine.tolist()} the image is {field:.4g} mm wide and lies {shift:.4g} mm from the origin; expected "
+            f"at most {WIDEST_FIELD_MM:g} and {FARTHEST_MM:g} mm. {way_out}"
+        )
+        raise UnreadableImage(msg)
+
+
 def _qform(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray | None, int]:
+    """The qform and its code; where it is broken and there is an sform: none."""
     try:
         qform, code = header.get_qform(coded=True)
     except Exception as error:
@@ -194,6 +194,12 @@ def to_ras(volume: Volume) -> Volume:
     ornt = ornt_transform(io_orientation(volume.affine), axcodes2ornt("RAS"))
     data = nib.orientations.apply_orientation(volume.data, ornt)
     return Volume(data, volume.affine @ inv_ornt_aff(ornt, volume.shape))
+
+
+def from_ras(data: np.ndarray, like: Volume) -> Volume:
+    """Data on the grid of to_ras(like) in the order of axes of `like`; undoes to_ras."""
+    ornt = ornt_transform(axcodes2ornt("RAS"), io_orientation(like.affine))
+    return like.like(nib.orientations.apply_orientation(data, ornt))
 
 
 def box_of(mask: np.ndarray, margin: int = 0) -> Box:

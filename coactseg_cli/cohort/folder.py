@@ -136,6 +136,8 @@ def _last_words(root: Path, subjects: set[str]) -> dict[str, str]:
 
 
 def _lines(path: Path) -> Iterator[re.Match[str]]:
+    if not path.is_file():
+        return
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:

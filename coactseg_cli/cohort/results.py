@@ -115,8 +115,8 @@ def _files(folder: Path) -> _Files:
 def _check_sessions(path: Path, rows: list[Cells]) -> None:
     """Raises: InvalidDataset where sessions have no or the same name, or a number is none."""
     sessions = [row.get("session_id", "") for row in rows]
-    if rows and ("" in sessions or len(set(sessions)) != len(sessions)):
-        msg = f"{path}: expected a row per session_id; found {', '.join(sessions) or 'no such column'}. Run segment again with --force."
+    if not rows or ("" in sessions or len(set(sessions)) != len(sessions)):
+        msg = f"{path}: expected a row per session_id; found {', '.join(sessions) or 'none'}. Run segment again with --force."
         raise InvalidDataset(msg)
     known = {*IDENTITY, *VISIT, *PAIR, *BOTH} - WORDS
     for row in rows:

@@ -11,7 +11,7 @@ from bids_app.report import Heading, Table
 from bids_app.tables import Column
 from coactseg_cli.components import CONNECTIVITY, label, sizes
 from coactseg_cli.errors import CoactSegError
-from coactseg_cli.volumes import Volume, require_same_grid
+from coactseg_cli.volumes import Volume, from_ras, require_same_grid, to_ras
 
 MAX_LESIONS = 65535  # what the uint16 of a dseg can number
 
@@ -63,16 +63,16 @@ def measure(mask: Volume, probability: Volume | None, prefix: str, connectivity:
         prefix: the names are '<prefix>-<index>'.
         connectivity: 6, 18 or 26.
 
-    Returns: labels (uint16, same grid, 0 is background) and the lesions; equal volumes keep raster order (first axis fastest).
+    Returns: labels (uint16, same grid, 0 is background) and the lesions; equal volumes keep raster order (left to right fastest).
     Raises: GridMismatch, CoactSegError for more lesions than a uint16 can number.
     """
     if probability is not None:
         require_same_grid(mask, probability, "lesion mask", "lesion probability")
-    labels, count = label(mask.data.astype(bool), connectivity)
+    labels, count = label(to_ras(mask).data.astype(bool), connectivity)
     if count > MAX_LESIONS:
         msg = f"found {count} lesions, more than the {MAX_LESIONS} that a dseg can number. Raise --min-lesion-mm3 or the threshold."
         raise CoactSegError(msg)
-    ranked = _rank(labels, count)
+    ranked = from_ras(_rank(labels, count), mask).data
     return mask.like(ranked), _describe(ranked, count, mask, probability, prefix)
 
 

@@ -15,7 +15,7 @@ from coactseg_cli.preprocessing import hd_bet
 from coactseg_cli.preprocessing.builtin_brain import find_brain
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
 from coactseg_cli.preprocessing.transforms import read_given
-from coactseg_cli.volumes import Volume, load, same_grid
+from coactseg_cli.volumes import Volume, from_ras, load, same_grid, to_ras
 
 LEAST_BRAIN_MM3 = 50_000.0  # a tenth of a small adult brain; thick partial coverage passes
 
@@ -58,7 +58,8 @@ def extract(
         mask = find_brain(native)
     else:
         return BrainMask(_checked(native.like(native.data != 0), 0.0, chosen), chosen, why)
-    return BrainMask(_checked(mask, LEAST_BRAIN_MM3, chosen), chosen, why)
+    named = f"given: {given.path}" if chosen == "given" and given is not None else chosen
+    return BrainMask(_checked(mask, LEAST_BRAIN_MM3, named), chosen, why)
 
 
 def choose(method: SkullStrip, given: Mask | None, hd_bet_weights: Path | None) -> tuple[str, str]:
@@ -86,12 +87,12 @@ def of_visit(masks: Sequence[Mask], session: str | None) -> Mask | None:
 
 
 def carry_back(given: Mask, native: Volume) -> Volume:
-    """A given mask on the scan's own grid: as it is where the grids are one, else in one interpolation (linear, 0.5)."""
-    mask = load(given.path)
+    """A given mask on the scan's own grid: as it is where the grids are one but for the order of their axes, else in one interpolation."""
+    mask = to_ras(load(given.path))
     mask = mask.like((mask.data > 0.5).astype(np.float32))
     orig_from_mask = read_given(given.path, given.space, given.transform)
-    if orig_from_mask is None and same_grid(mask, native):
-        return native.like(mask.data > 0.5)
+    if orig_from_mask is None and same_grid(mask, to_ras(native)):
+        return from_ras(mask.data > 0.5, native)
     return resample(mask, grid_of(native), np.eye(4) if orig_from_mask is None else np.linalg.inv(orig_from_mask), Interpolation.MASK)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from coactseg_cli.preprocessing.itk import simpleitk, to_image, to_transform, to_volume
 from coactseg_cli.preprocessing.transforms import apply
-from coactseg_cli.volumes import Box, Volume, box_of, crop
+from coactseg_cli.volumes import Box, Volume, box_of, crop, from_ras, to_ras
 
 _PAD_MM = 12.0  # of the source around the target's box: more than a cubic spline's reach across 4 mm slices
 
@@ -45,12 +45,18 @@ def resample(volume: Volume, grid: Grid, volume_from_grid: np.ndarray, how: Inte
         volume_from_grid: (4, 4), RAS mm, points of the grid's space to points of the volume's space.
         how: interpolation. CUBIC is clipped to the source's range, so that it cannot ring below zero.
 
-    Returns: float32 on the grid, bool for MASK.
+    Returns: float32 on the grid, bool for MASK; the same numbers whatever the order of the axes of the volume and of the grid.
     """
+    target = Volume(np.broadcast_to(np.float32(0.0), grid.shape), grid.affine)
+    return from_ras(_resample(to_ras(volume), grid_of(to_ras(target)), volume_from_grid, how), target)
+
+
+def _resample(volume: Volume, grid: Grid, volume_from_grid: np.ndarray, how: Interpolation) -> np.ndarray:
+    """(X, Y, Z) on a grid."""
     sitk = simpleitk()
     source = _part_seen(volume, grid, volume_from_grid)
     if source is None:
-        return Volume(np.zeros(grid.shape, bool if how is Interpolation.MASK else np.float32), grid.affine)
+        return np.zeros(grid.shape, bool if how is Interpolation.MASK else np.float32)
     resampler = sitk.ResampleImageFilter()
     resampler.SetReferenceImage(to_image(Volume(np.zeros(grid.shape, np.float32), grid.affine)))
     resampler.SetTransform(to_transform(volume_from_grid))
@@ -59,10 +65,10 @@ def resample(volume: Volume, grid: Grid, volume_from_grid: np.ndarray, how: Inte
     resampler.SetNumberOfThreads(1)
     data = to_volume(resampler.Execute(to_image(source))).data
     if how is Interpolation.MASK:
-        return Volume(data >= 0.5, grid.affine)
+        return data >= 0.5
     if how is Interpolation.CUBIC:
         data = np.clip(data, min(float(source.data.min()), 0.0), max(float(source.data.max()), 0.0))
-    return Volume(data, grid.affine)
+    return data
 
 
 def inside_field(grid: Grid, source: Grid, source_from_grid: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_app.files import write_text
+from bids_app.errors import BidsAppError
+from bids_app.files import read_text, write_text
 from coactseg_cli.errors import CoactSegError
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -115,8 +116,8 @@ def read_given(path: Path, space: str | None, transform: Path | None) -> np.ndar
 
 def _read_fields(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except BidsAppError as error:
         msg = f"{path}: the transform cannot be read ({error}). Give an ITK text transform."
         raise UnreadableTransform(msg) from error
     if sum(line.startswith("Transform:") for line in lines) > 1:
