@@ -24,13 +24,14 @@ from coactseg_cli.config import (
 from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
 from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
-from coactseg_cli.summary import Result, listing
+from coactseg_cli.summary import Result
 from coactseg_cli.workers import Crew, run_jobs, temporary_files
 
 if TYPE_CHECKING:
     from bids_app.dataset import Index, PreparedIndex
     from bids_app.derivatives import Derivatives
     from coactseg_cli.network.checkpoint import Model
+    from coactseg_cli.network.model_file import ModelFile
 
 RESEARCH_LINE = "Research use only; not for diagnosis."
 MEM_AT_LEAST_MB = 1000  # below it the libraries cannot even be loaded
@@ -68,8 +69,7 @@ def run_participants(plan: Plan) -> int:
     check(plan)
     index = read_index(plan)
     if plan.run.dry_run:
-        print(listing(index, plan.dataset.bids_dir, _pairing(plan)))
-        return 0
+        return _list(plan, index)
     if plan.segment is not None and plan.run.rereads:
         return _reread(plan, plan.segment, index)
     model = None if plan.segment is None else model_of(plan.segment)
@@ -87,6 +87,25 @@ def run_participants(plan: Plan) -> int:
             log.write(f"warning: {warning}")
             to_stderr(f"warning: {warning}")
     return _work(plan, index, _Place(tree, log, research_line), wanted)
+
+
+def _list(plan: Plan, index: Index | PreparedIndex) -> int:
+    """Say what the run would do; load no network and write nothing."""
+    from coactseg_cli.dry_run import Question, list_run
+    from coactseg_cli.network.model_file import look_at
+    from coactseg_cli.network.zoo import find_local
+
+    again = "an output is read again" if plan.run.rereads else "--reports-only" if plan.run.reports_only else ""
+    path = None if plan.segment is None or again else find_local(plan.segment.model)
+    model = None if path is None else look_at(path)
+    plan = follow_model(plan, model)
+    wanted = None if again else completion.choices(None if _is_prepared(plan) else plan.prep, plan.segment, model)
+    out, raw = plan.dataset.out_dir, plan.dataset.bids_dir
+    read = plan.dataset.derivatives["prep"] if _is_prepared(plan) else out if again else raw
+    self_check = plan.segment is not None and plan.segment.self_check
+    found = list_run(index, Question(out, raw, read, _pairing(plan), wanted, again, self_check, plan.run.force))
+    print(found.json() if plan.run.as_json else found.text())
+    return found.exit_code
 
 
 def check(plan: Plan) -> None:
@@ -135,7 +154,7 @@ def read_index(plan: Plan) -> Index | PreparedIndex:
 
     Raises: NoInput, InvalidDataset, NothingMatched.
     """
-    from bids_app.dataset import read_prepared, read_timelines
+    from bids_app.dataset import has_database, read_prepared, read_timelines
 
     dataset = plan.dataset
     if _is_prepared(plan):
@@ -149,7 +168,7 @@ def read_index(plan: Plan) -> Index | PreparedIndex:
         participant_labels=dataset.participant_labels,
         session_labels=dataset.session_labels,
         bids_filter_file=dataset.bids_filter_file,
-        bids_database_dir=dataset.bids_database_dir,
+        bids_database_dir=None if plan.run.dry_run and not has_database(dataset.bids_database_dir) else dataset.bids_database_dir,
         derivatives=dataset.derivatives,
         label_desc=plan.prep.label_desc,
         validate=not dataset.skip_bids_validation,
@@ -168,7 +187,7 @@ def _of_sessions(index: PreparedIndex, sessions: tuple[str, ...]) -> PreparedInd
     return replace(index, timelines=kept)
 
 
-def follow_model(plan: Plan, model: Model | None) -> Plan:
+def follow_model(plan: Plan, model: Model | ModelFile | None) -> Plan:
     """The plan with the grid and the intensities that the model was trained with, where the user named none."""
     prep = plan.prep
     if model is not None and "spacing_mm" in plan.model_decides and model.spacing_mm is not None:
