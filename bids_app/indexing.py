@@ -74,9 +74,9 @@ def list_anat(subject_dir: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[tuple[str, bool]]:
-    """Name of everything in a folder, and whether it is a folder."""
+    """Name of everything in a folder, and whether it is a folder or a link to one; a link that leads in a circle is none."""
     with os.scandir(folder) as entries:
-        return [(entry.name, entry.is_dir()) for entry in entries]
+        return [(e.name, e.is_dir(follow_symlinks=False) or (e.is_symlink() and Path(e.path).is_dir())) for e in entries]
 
 
 def has_database(database_dir: Path | None) -> bool:
