@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bids_app.cases import LabelKind, Scan, SubjectFailure, Timeline
 from bids_app.entities import Entities, strip_prefix, try_parse
-from bids_app.errors import AmbiguousScan, BidsAppError, MissingScan, NoInput, NothingMatched
+from bids_app.errors import AmbiguousScan, BidsAppError, InvalidDataset, MissingScan, NoInput, NothingMatched
 from bids_app.filters import Query, read_query
 from bids_app.indexing import check_description, find_subjects, has_database, list_anat, list_in_database
 from bids_app.maskpairs import read_mask_pairs
@@ -107,6 +107,7 @@ def _timeline(bids_dir: Path, subject: str, paths: Sequence[Path], wanted: _Want
     scans = _scans(paths, wanted)
     if not scans:
         raise MissingScan(_nothing(subject, paths, wanted))
+    _require_own_names(scans, subject)
     by_session: dict[str | None, list[Scan]] = {}
     for scan in scans:
         by_session.setdefault(scan.session, []).append(scan)
@@ -131,6 +132,16 @@ def _scans(paths: Sequence[Path], wanted: _Wanted) -> list[Scan]:
     parsed = ((path, try_parse(f"{path.parent.name}/{path.name}")) for path in paths)
     found = [Scan(path, entities) for path, entities in parsed if entities is not None and wanted.query.matches(entities)]
     return [scan for scan in found if not wanted.sessions or scan.session in wanted.sessions]
+
+
+def _require_own_names(scans: Sequence[Scan], subject: str) -> None:
+    """A scan whose name says another participant or session than its folder may be somebody else's. Raise: InvalidDataset."""
+    for scan in scans:
+        visit = scan.path.parent.parent.name
+        folder = f"sub-{subject}_{visit}" if visit.startswith("ses-") else f"sub-{subject}"
+        if scan.entities.visit() != folder:
+            msg = f"{scan.path}: the name says {scan.entities.visit()}, the folder {folder}: whose scan is it? Rename or move the file."
+            raise InvalidDataset(msg)
 
 
 def _require_content(visits: Sequence[Scan]) -> None:
