@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.errors import BidsAppError, MadeDifferently
-from bids_app.files import read_json, write_json
+from bids_app.files import read_json, require_inside, write_json
 from coactseg_cli import __version__, config_file
 from coactseg_cli.config import Inference, Pairing, SegmentConfig
 
@@ -175,7 +175,11 @@ def refuse_other_choices(out_dir: Path, wanted: Mapping[str, str], but: Collecti
 
 
 def begin(out_dir: Path, subject: str) -> None:
-    """The participant is no longer complete; what a killed run left half written is removed."""
+    """The participant is no longer complete; what a killed run left half written is removed.
+
+    Raises: CannotCreate where a link in OUT would lead what is written elsewhere.
+    """
+    require_inside(out_dir / f"sub-{subject}", out_dir)
     _path(out_dir, subject).unlink(missing_ok=True)
     for path in sorted((out_dir / f"sub-{subject}").rglob(".tmp-*")):
         if path.is_dir():

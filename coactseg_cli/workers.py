@@ -145,7 +145,7 @@ def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
     folder = (place / f"coactseg-{log.run_id}").absolute()
     ours = work_dir is None and not any(given) and not place.exists()  # ./work: nobody asked for it
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(mode=0o700, parents=True)  # scans lie in it, and the place may be everybody's
     except OSError as error:
         if work_dir is not None:
             msg = f"--work-dir {place} cannot be written ({error.strerror})"
