@@ -12,6 +12,7 @@
 #   make leave-one-out    the real cases, each with a model that never saw it: PREPARED, OUT and MODELS as above (another OUT)
 #   make calibrate        thresholds and temperatures, tables, docs: RESULTS="DIR DIR" (both OUTs); then MODEL=IN TO=OUT writes the model file
 #   make noise-floor      what a rescan changes, on prepared data: PREPARED="DIR DIR" OUT=DIR [MODEL=FILE] [N=20] [ARGS="--participant-label 01"]
+#   make audit            known vulnerabilities of every pinned dependency (asks pypi.org; fails where one cannot be looked up)
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -33,7 +34,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export PYTHONNOUSERSITE := 1
 
 .PHONY: help demo test test-all check lint format types contracts fuzz test-container bench-evaluate bench-train bench-ablation bench-accuracy \
-	leave-one-out calibrate noise-floor constraints clean
+	leave-one-out calibrate noise-floor audit constraints clean
 
 help:
 	@sed -n '/^SHELL/q; s/^# \{0,1\}//p' Makefile
@@ -118,6 +119,12 @@ calibrate: $(VENV)/.run
 
 noise-floor: $(VENV)/.run
 	$(BIN)/python benchmarks/noise_floor.py $(PREPARED) --out $(OUT) --copies $(or $(N),20) --model $(or $(MODEL),default) $(ARGS)
+
+# In an environment of its own: what audits is none of what is audited.
+audit: $(BIN)/python
+	test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/python -m pip install --quiet --no-input $(PIP_ARGS) "pip-audit==2.10.*"; }
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r constraints.txt
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new

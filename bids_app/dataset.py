@@ -9,15 +9,15 @@ from pathlib import Path
 
 from bids_app.cases import LabelKind, Scan, SubjectFailure, Timeline
 from bids_app.entities import Entities, strip_prefix, try_parse
-from bids_app.errors import AmbiguousScan, BidsAppError, MissingScan, NoInput, NothingMatched
+from bids_app.errors import AmbiguousScan, BidsAppError, InvalidDataset, MissingScan, NoInput, NothingMatched
 from bids_app.filters import Query, read_query
-from bids_app.indexing import check_description, find_subjects, list_files
+from bids_app.indexing import check_description, find_subjects, has_database, list_anat, list_in_database
 from bids_app.maskpairs import read_mask_pairs
 from bids_app.prepared import PreparedIndex, is_prepared, read_prepared
 from bids_app.sessions import in_order
 from bids_app.supplied import files_of, labels_for, masks_for
 
-__all__ = ["Index", "PreparedIndex", "is_prepared", "read_mask_pairs", "read_prepared", "read_timelines"]
+__all__ = ["Index", "PreparedIndex", "has_database", "is_prepared", "read_mask_pairs", "read_prepared", "read_timelines"]
 
 _STAGE = "index"
 
@@ -78,11 +78,13 @@ def read_timelines(
     if validate:
         check_description(bids_dir)
     subjects, absent = find_subjects(bids_dir, participant_labels)
-    files = list_files(bids_dir, subjects, bids_database_dir)
+    files = {} if bids_database_dir is None else list_in_database(bids_dir, subjects, bids_database_dir)
     timelines: list[Timeline] = []
     failures = [SubjectFailure(label, _STAGE, f"{bids_dir} has no folder sub-{label}. Correct --participant-label.") for label in absent]
     for subject in subjects:
         try:
+            if bids_database_dir is None:
+                files[subject] = list_anat(bids_dir / f"sub-{subject}")
             timelines.append(_timeline(bids_dir, subject, files[subject], wanted))
         except BidsAppError as error:
             failures.append(SubjectFailure(subject, _STAGE, str(error)))
@@ -105,6 +107,7 @@ def _timeline(bids_dir: Path, subject: str, paths: Sequence[Path], wanted: _Want
     scans = _scans(paths, wanted)
     if not scans:
         raise MissingScan(_nothing(subject, paths, wanted))
+    _require_own_names(scans, subject)
     by_session: dict[str | None, list[Scan]] = {}
     for scan in scans:
         by_session.setdefault(scan.session, []).append(scan)
@@ -129,6 +132,16 @@ def _scans(paths: Sequence[Path], wanted: _Wanted) -> list[Scan]:
     parsed = ((path, try_parse(f"{path.parent.name}/{path.name}")) for path in paths)
     found = [Scan(path, entities) for path, entities in parsed if entities is not None and wanted.query.matches(entities)]
     return [scan for scan in found if not wanted.sessions or scan.session in wanted.sessions]
+
+
+def _require_own_names(scans: Sequence[Scan], subject: str) -> None:
+    """A scan whose name says another participant or session than its folder may be somebody else's. Raise: InvalidDataset."""
+    for scan in scans:
+        visit = scan.path.parent.parent.name
+        folder = f"sub-{subject}_{visit}" if visit.startswith("ses-") else f"sub-{subject}"
+        if scan.entities.visit() != folder:
+            msg = f"{scan.path}: the name says {scan.entities.visit()}, the folder {folder}: whose scan is it? Rename or move the file."
+            raise InvalidDataset(msg)
 
 
 def _require_content(visits: Sequence[Scan]) -> None:

@@ -108,6 +108,23 @@ def make_folder(folder: Path) -> None:
         raise CannotCreate(msg) from error
 
 
+def require_inside(folder: Path, root: Path) -> None:
+    """A link inside an output must not lead what is written elsewhere.
+
+    Args:
+        folder: root or below it; neither it nor a folder below it may be a link that leaves root. What does not exist passes.
+        root: the output; it may be a link itself.
+
+    Raises: CannotCreate.
+    """
+    home = root.resolve()
+    below = (Path(place, name) for place, names, _ in os.walk(folder) for name in names)
+    for path in (folder, *below):
+        if not path.resolve().is_relative_to(home):
+            msg = f"{path}: leads to {path.resolve()}, outside of the output {root}; nothing is written through it. Remove the link."
+            raise CannotCreate(msg)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON, keys in the order given, with a newline at the end. Raises: as write_text; ValueError for NaN."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""The files of a raw BIDS data set, through PyBIDS; only the anat folders of the participants that are wanted."""
+"""The files of a raw BIDS data set, from the disk or a PyBIDS database; only the anat folders of the participants that are wanted."""
 
 from __future__ import annotations
 
@@ -59,16 +59,38 @@ def find_subjects(bids_dir: Path, wanted: Sequence[str]) -> tuple[list[str], lis
     return sorted(chosen, key=natural), [label for label in labels if label not in present]
 
 
-def list_files(bids_dir: Path, subjects: Sequence[str], database_dir: Path | None) -> dict[str, list[Path]]:
-    """Files below the anat folders of the subjects, from PyBIDS; with a database, which is made where it is missing.
+def list_anat(subject_dir: Path) -> list[Path]:
+    """Files in the anat folders of one participant, from the disk, sorted; links to nothing are files too, names that are no UTF-8 none.
+
+    Raises: InvalidDataset where a folder cannot be read.
+    """
+    try:
+        sessions = [name for name, is_folder in _entries(subject_dir) if is_folder and name.startswith("ses-")]
+        folders = [subject_dir / name / "anat" for name in ("", *sessions)]
+        return sorted(f / name for f in folders if f.is_dir() for name, is_folder in _entries(f) if not is_folder and name.isprintable())
+    except OSError as error:
+        msg = f"{error.filename}: cannot be read as a folder ({error.strerror}). Check its permissions and its links."
+        raise InvalidDataset(msg) from error
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """Name of everything in a folder, and whether it is a folder or a link to one; a link that leads in a circle is none."""
+    with os.scandir(folder) as entries:
+        return [(e.name, e.is_dir(follow_symlinks=False) or (e.is_symlink() and Path(e.path).is_dir())) for e in entries]
+
+
+def has_database(database_dir: Path | None) -> bool:
+    """Whether a PyBIDS database is there."""
+    return database_dir is not None and (database_dir / "layout_index.sqlite").exists()
+
+
+def list_in_database(bids_dir: Path, subjects: Sequence[str], database_dir: Path) -> dict[str, list[Path]]:
+    """Files below the anat folders of the subjects, from a PyBIDS database, which is made where it is missing.
 
     Raises: InvalidDataset where PyBIDS cannot read the data set or the database; CannotCreate for a database.
     """
-    if database_dir is None:
-        layout = _index(bids_dir, subjects)
-    else:
-        _make_database(bids_dir, database_dir)
-        layout = _guarded(bids_dir, database_path=database_dir, validate=False)
+    _make_database(bids_dir, database_dir)
+    layout = _guarded(bids_dir, database_path=database_dir, validate=False)
     found: dict[str, list[Path]] = {subject: [] for subject in subjects}
     for file in layout.get(subject=list(subjects), datatype="anat", invalid_filters="allow"):
         found[_subject_of(file)].append(Path(file.path))
@@ -81,13 +103,12 @@ def _subject_of(file: Any) -> str:
     return str(file.entities["subject"]) if folder is None else folder[4:]
 
 
-def _index(bids_dir: Path, subjects: Sequence[str] | None) -> BIDSLayout:
-    """Index the anat folders of some (None: all) participants, and nothing else: metadata is read where it is needed."""
+def _index(bids_dir: Path) -> BIDSLayout:
+    """Index the anat folders of all participants, and nothing else: metadata is read where it is needed."""
     from bids.layout import BIDSLayoutIndexer
 
-    who = r"[0-9a-zA-Z+]+" if subjects is None else "(?:" + "|".join(map(re.escape, subjects)) + ")"
     # A file system may hold names that are no UTF-8: they reach Python as lone surrogates and would break the database.
-    outside = re.compile(rf"^/(?!sub-{who}(/ses-[^/]+)?(/anat(/[^/]+)?)?$)|[\udc80-\udcff]")
+    outside = re.compile(r"^/(?!sub-[0-9a-zA-Z+]+(/ses-[^/]+)?(/anat(/[^/]+)?)?$)|[\udc80-\udcff]")
     return _guarded(bids_dir, validate=False, indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[outside]))
 
 
@@ -104,7 +125,7 @@ def _guarded(bids_dir: Path, **options: Any) -> BIDSLayout:
 
 def _make_database(bids_dir: Path, database_dir: Path) -> None:
     """Make a PyBIDS database of all participants where there is none; jobs that start together do not meet."""
-    if (database_dir / "layout_index.sqlite").exists():
+    if has_database(database_dir):
         return
     try:
         database_dir.mkdir(parents=True, exist_ok=True)
@@ -113,7 +134,7 @@ def _make_database(bids_dir: Path, database_dir: Path) -> None:
         msg = f"{database_dir}: the PyBIDS database cannot be made ({error.strerror}). Choose another --bids-database-dir."
         raise CannotCreate(msg) from error
     try:
-        _index(bids_dir, None).save(temporary)
+        _index(bids_dir).save(temporary)
         for file in sorted(temporary.iterdir(), key=lambda path: path.suffix == ".sqlite"):  # the index last: it says "done"
             os.replace(file, database_dir / file.name)  # noqa: PTH105
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -274,6 +275,11 @@ def quote_css(text: str) -> str:
     return '"' + "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):06x}" for c in text) + '"'
 
 
+def relative_link(link: str) -> str:
+    """A link to a file below the page; what would lead elsewhere or run (a scheme, another host) leads nowhere."""
+    return "#" if re.match(r"[^/?#]*:|[\s\\/]", link) else link
+
+
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """The templates' surroundings, for every page: escaping is on, and a field that a template misspells is an error."""
@@ -282,5 +288,6 @@ def environment() -> Environment:
     made.filters["figures"] = format_figures
     made.filters["look"] = look_of
     made.filters["css"] = quote_css
+    made.filters["relative"] = relative_link
     made.tests["numeric"] = lambda value: value is None or isinstance(value, int | float)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from bids_app.errors import InvalidDataset
 from bids_app.files import read_text, write_json, write_text
 
 _FORMATS = {"index": "integer", "age": "number", "acq_time": "datetime"}  # columns whose type BIDS fixes
-_FORMULA = ("=", "+", "@")  # a spreadsheet would run a cell that begins so
+_FORMULA = ("=", "+", "@", "-", "＝", "＋", "＠", "－", '"')  # a spreadsheet may run a cell that begins so  # noqa: RUF001
+_HARMLESS = re.compile(r"-?|-(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|-inf")  # a dash and negative numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def write_table(
         if surplus := [name for name in row if name not in columns]:
             msg = f"{path}: columns without a description: {surplus}. Described: {list(columns)}."
             raise ValueError(msg)
-    lines = ["\t".join(columns), *("\t".join(cell(row.get(name)) for name in columns) for row in rows)]
+    lines = ["\t".join(cell(name) for name in columns), *("\t".join(cell(row.get(name)) for name in columns) for row in rows)]
     if dictionary:
         about = {"Description": description or f"Table {path.stem}."}
         write_json(path.with_suffix(".json"), about | columns_json(columns))
@@ -72,7 +74,11 @@ def _column_json(name: str, column: Column) -> dict[str, Any]:
 
 
 def cell(value: object) -> str:
-    """Text of a value: numbers with ten digits at most, 'n/a' for what is undefined, text that no spreadsheet runs."""
+    """Text of a value: numbers with ten digits at most, 'n/a' for what is undefined, text that no spreadsheet runs.
+
+    Text has no tabs, line ends and control characters; where a spreadsheet could take it for a formula, it begins with ' (OWASP's advice
+    on CSV injection), which read_table takes away. Negative numbers stay numbers.
+    """
     value = value.item() if hasattr(value, "item") else value  # of numpy
     if value is None:
         return "n/a"
@@ -82,8 +88,12 @@ def cell(value: object) -> str:
         return str(int(value))
     if isinstance(value, numbers.Real):
         return "n/a" if math.isnan(float(value)) else f"{float(value):.10g}"
-    text = " ".join(str(value).split()) or "n/a"
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = "".join(c for c in " ".join(str(value).split()) if c.isprintable()).strip() or "n/a"
+    return f"'{text}" if _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.startswith(_FORMULA) and not _HARMLESS.fullmatch(text)
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -108,7 +118,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def _unguarded(text: str) -> str:
     stripped = text.strip()
-    return stripped[1:] if stripped.startswith("'") and stripped[1:].startswith(_FORMULA) else stripped
+    return stripped[1:] if stripped.startswith("'") and _is_formula(stripped[1:]) else stripped
 
 
 def number(text: str) -> float:

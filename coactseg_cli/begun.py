@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from bids_app.files import remove_leftovers
+from bids_app.files import remove_leftovers, require_inside
 from coactseg_cli.completion import Record, begun_folder, content_hash, is_as_written, path_of, read_complete, write, write_begun
 
 
@@ -33,8 +33,9 @@ def begin(out_dir: Path, subject: str, record: Record | None = None) -> None:
         subject: label; the caller holds its lock.
         record: what is going to be made.
 
-    Raises: OSError, CannotCreate.
+    Raises: OSError; CannotCreate, also where a link in OUT would lead what is written elsewhere.
     """
+    require_inside(out_dir / f"sub-{subject}", out_dir)
     complete, begun = path_of(out_dir, subject), begun_folder(out_dir, subject)
     for folder in (out_dir / f"sub-{subject}", begun):
         for path in sorted(folder.rglob(".tmp-*")):

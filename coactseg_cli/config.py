@@ -168,11 +168,18 @@ class RunConfig:
     work_dir: Path | None = None  # None: $COACTSEG_WORK_DIR, $SLURM_TMPDIR, $TMPDIR, ./work
     stop_on_first_crash: bool = False
     dry_run: bool = False
+    as_json: bool = False  # what --dry-run says
     force: bool = False  # recompute what is complete
     reports_only: bool = False  # write the pages again from what is there
     from_probabilities: bool = False  # apply thresholds, sizes and rules anew to the maps of OUT, without the network
     from_masks: Path | None = None  # folder of hand-corrected masks, named as in OUT: redo tables, tracking and pages from them
     verbose: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises: InvalidConfig for --json where nothing is listed."""
+        if self.as_json and not self.dry_run:
+            msg = "--json is the form of what --dry-run lists; give --dry-run too"
+            raise InvalidConfig(msg)
 
     @property
     def rereads(self) -> bool:
@@ -279,6 +286,9 @@ class TrainConfig:
             raise InvalidConfig(msg)
         if both := sorted(set(self.validation) & set(self.exclude)):
             msg = f"sub-{both[0]} is named by --validation and by --exclude: a patient is on one side only. Take it out of one."
+            raise InvalidConfig(msg)
+        if not self.name.isprintable() or len(self.name) > 200:
+            msg = f"--name must be a printable text of 200 characters at most; got {self.name[:50]!r}"
             raise InvalidConfig(msg)
         if not 0.0 <= self.ema_decay < 1.0:
             msg = f"--ema-decay must lie between 0 and 1, 1 excluded; got {self.ema_decay}"

@@ -25,6 +25,7 @@ _OPTION_OF = {
     "bids_dir": None,
     "out_dir": None,
     "dry_run": None,
+    "as_json": None,
     "force": None,
     "reports_only": None,
     "from_probabilities": None,
@@ -39,7 +40,7 @@ _OPTION_OF = {
     "omp_threads": "omp-nthreads",
     "mem_mb": "mem",
 }
-_NOT_IN_FILE = frozenset({"config-file", "help", "version", "dry-run"})
+_NOT_IN_FILE = frozenset({"config-file", "help", "version", "dry-run", "json"})
 _KIND_NAMES: dict[Enum, str] = {LabelKind.IGNORE_ALL: "ignore-all", LabelKind.IGNORE_NEW: "ignore-new"}
 
 

@@ -45,8 +45,8 @@ def derivatives(values: Iterable[str] | None) -> dict[str, Path]:
         name, equals, path = value.partition("=")
         if not equals:
             name, path = Path(value).name, value
-        if not name or not path:
-            msg = f"--derivatives takes NAME=PATH; got {value!r}"
+        if not path or not re.fullmatch(r"[^/:\\]+", name) or not name.isprintable() or name in {".", ".."}:
+            msg = f"--derivatives takes NAME=PATH, with a NAME without '/' and ':'; got {value!r}"
             raise InvalidConfig(msg)
         if name in found:
             msg = f"--derivatives names {name!r} twice: {found[name]} and {path}"

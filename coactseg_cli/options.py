@@ -292,7 +292,15 @@ ConfigFile = Annotated[
         rich_help_panel=RUN,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List the scans and pairs that would be used; write nothing.", rich_help_panel=RUN)]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="List the scans and pairs that would be used, and who is complete, to do, changed or cannot be done; write nothing.",
+        rich_help_panel=RUN,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="With --dry-run: the list as JSON (docs/dry-run.md).", rich_help_panel=RUN)]
 Force = Annotated[
     bool, typer.Option("--force", help="Compute again what is complete, also where it was made with other choices.", rich_help_panel=RUN)
 ]

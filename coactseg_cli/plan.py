@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bids_app.dataset import Index, PreparedIndex
     from bids_app.derivatives import Derivatives
     from coactseg_cli.network.checkpoint import Model
+    from coactseg_cli.network.model_file import ModelFile
 
 MEM_AT_LEAST_MB = 1000  # below it the libraries cannot even be loaded
 MEM_PER_PARTICIPANT_MB = 4000  # whole brain in bf16, with registration before it; fp32 needs up to 7000
@@ -89,7 +90,7 @@ def read_index(plan: Plan) -> Index | PreparedIndex:
 
     Raises: NoInput, InvalidDataset, NothingMatched.
     """
-    from bids_app.dataset import read_prepared, read_timelines
+    from bids_app.dataset import has_database, read_prepared, read_timelines
 
     dataset = plan.dataset
     if is_prepared(plan):
@@ -103,7 +104,7 @@ def read_index(plan: Plan) -> Index | PreparedIndex:
         participant_labels=dataset.participant_labels,
         session_labels=dataset.session_labels,
         bids_filter_file=dataset.bids_filter_file,
-        bids_database_dir=dataset.bids_database_dir,
+        bids_database_dir=None if plan.run.dry_run and not has_database(dataset.bids_database_dir) else dataset.bids_database_dir,
         derivatives=dataset.derivatives,
         label_desc=plan.prep.label_desc,
         validate=not dataset.skip_bids_validation,
@@ -122,7 +123,7 @@ def _of_sessions(index: PreparedIndex, sessions: tuple[str, ...]) -> PreparedInd
     return replace(index, timelines=kept)
 
 
-def follow_model(plan: Plan, model: Model | None) -> Plan:
+def follow_model(plan: Plan, model: Model | ModelFile | None) -> Plan:
     """The plan with the grid and the intensities that the model was trained with, where the user named none."""
     prep = plan.prep
     if model is not None and "spacing_mm" in plan.model_decides and model.spacing_mm is not None:

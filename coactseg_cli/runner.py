@@ -18,7 +18,7 @@ from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
 from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
 from coactseg_cli.plan import Plan, check, crew_of, effective, follow_model, is_prepared, pairing, read_index, start_tree
 from coactseg_cli.running import announced
-from coactseg_cli.summary import Result, listing
+from coactseg_cli.summary import Result
 from coactseg_cli.workers import Crew, run_jobs, temporary_files
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def run_participants(plan: Plan) -> int:
     check(plan)
     index = read_index(plan)
     if plan.run.dry_run:
-        print(listing(index, plan.dataset.bids_dir, pairing(plan)))
-        return 0
+        return _list(plan, index)
     if plan.segment is not None and plan.run.rereads:
         return _reread(plan, plan.segment, index)
     model = None if plan.segment is None else model_of(plan.segment)
@@ -68,6 +67,25 @@ def run_participants(plan: Plan) -> int:
             to_stderr(f"warning: {warning}")
     with announced(tree.root, log.run_id, wanted):
         return _work(plan, index, _Place(tree, log, research_line), wanted)
+
+
+def _list(plan: Plan, index: Index | PreparedIndex) -> int:
+    """Say what the run would do; load no network and write nothing."""
+    from coactseg_cli.dry_run import Question, list_run
+    from coactseg_cli.network.model_file import look_at
+    from coactseg_cli.network.zoo import find_local
+
+    again = "an output is read again" if plan.run.rereads else "--reports-only" if plan.run.reports_only else ""
+    path = None if plan.segment is None or again else find_local(plan.segment.model)
+    model = None if path is None else look_at(path)
+    plan = follow_model(plan, model)
+    wanted = None if again else completion.choices(None if is_prepared(plan) else plan.prep, plan.segment, model)
+    out, raw = plan.dataset.out_dir, plan.dataset.bids_dir
+    read = plan.dataset.derivatives["prep"] if is_prepared(plan) else out if again else raw
+    self_check = plan.segment is not None and plan.segment.self_check
+    found = list_run(index, Question(out, raw, read, pairing(plan), wanted, again, self_check, plan.run.force))
+    print(found.json() if plan.run.as_json else found.text())
+    return found.exit_code
 
 
 def _work(plan: Plan, index: Index | PreparedIndex, place: _Place, wanted: Mapping[str, str]) -> int:

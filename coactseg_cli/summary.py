@@ -1,4 +1,4 @@
-"""What a run says of its participants as plain text: before it (--dry-run) and at its end."""
+"""What a run says of its participants at its end, as plain text."""
 
 from __future__ import annotations
 
@@ -6,46 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bids_app.cases import PreparedScan, Scan, SubjectFailure, pairs_of
+from bids_app.cases import SubjectFailure
 from coactseg_cli import completion
-from coactseg_cli.config import Pairing
 from coactseg_cli.logs import RunLog
 from coactseg_cli.participant import Outcome
-
-if TYPE_CHECKING:
-    from bids_app.dataset import Index, PreparedIndex
-
-
-def listing(index: Index | PreparedIndex, root: Path, how: Pairing | None) -> str:
-    """Plain text for --dry-run: a row per scan, the pairs, and who cannot be done.
-
-    Args:
-        index: participants.
-        root: raw data set; scans are named below it.
-        how: which visits are compared; None: none are.
-    """
-    rows = [("participant", "session", "time", "scan")]
-    pairs: list[str] = []
-    for timeline in index.timelines:
-        visits: Sequence[Scan | PreparedScan] = timeline.visits
-        names = [f"ses-{visit.session}" if visit.session else "n/a" for visit in visits]
-        for name, visit in zip(names, visits, strict=True):
-            path, time = _scan(visit, root)
-            rows.append((f"sub-{timeline.subject}", name, time, path))
-        if how is not None:
-            found = pairs_of(len(names), how)
-            pairs += [f"pair: sub-{timeline.subject} {names[p.baseline]} -> {names[p.followup]}" for p in found]
-    failures = [f"cannot be done: sub-{failure.subject}: {failure.message}" for failure in index.failures]
-    return "\n".join([table(rows), *pairs, *failures])
-
-
-def _scan(visit: Scan | PreparedScan, root: Path) -> tuple[str, str]:
-    """File of a visit, below the data set where it lies in it, and its time."""
-    if isinstance(visit, PreparedScan):
-        return str(visit.image), "n/a"
-    return completion.below(visit.path, root), visit.time.isoformat() if visit.time else "n/a"
 
 
 @dataclass(frozen=True, slots=True)

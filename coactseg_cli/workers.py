@@ -157,7 +157,7 @@ def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(lock, {"run": log.run_id}))
-            folder.mkdir(parents=True)
+            folder.mkdir(mode=0o700, parents=True)  # scans lie in it, and the place may be everybody's
         except (OSError, CannotCreate) as error:
             if work_dir is not None:
                 msg = f"--work-dir {place} cannot be written ({error})"

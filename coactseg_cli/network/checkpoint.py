@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from bids_app.files import write_bytes
 from coactseg_cli import __version__
-from coactseg_cli.errors import MissingWeights, WrongWeights
+from coactseg_cli.errors import WrongWeights
 from coactseg_cli.network.model import VNet
-from coactseg_cli.seen import SeenRanges, parse_ranges
+from coactseg_cli.network.model_file import METADATA_KEY, SUFFIX, CheckpointInfo, check_content, require_plain_zip, size_of, state_dict_info
 
-METADATA_KEY = "coactseg"
+__all__ = ["METADATA_KEY", "CheckpointInfo", "Model", "build", "load_model", "save_model"]
+
 FIRST_WEIGHT = "encoder.block_one.conv.0.weight"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointInfo:
-    """What a model file says of itself; travels into every sidecar."""
-
-    name: str = "unnamed"
-    base_filters: int = 16
-    patch_size: tuple[int, int, int] = (80, 80, 80)  # voxels, of training
-    spacing_mm: tuple[float, float, float] | None = None  # of training; None: not recorded
-    normalisation: str = "zscore"  # zscore (inside the brain mask) or none
-    threshold_all: float = 0.5
-    threshold_new: float = 0.5
-    temperature_all: float = 1.0  # by which the log-odds were divided; the weights have it in them already
-    temperature_new: float = 1.0
-    n_pairs: int | None = None  # real pairs with a label in training; None: not recorded
-    n_singles: int | None = None  # real single scans with a label
-    training_data: tuple[str, ...] = ()  # participants
-    iterations: int | None = None
-    seen: SeenRanges | None = None  # what the scans of training looked like; None: not recorded
-    version: str = ""  # of coactseg that wrote it
-    source: str = "coactseg train"  # or 'state dict' for a foreign .pth
+MAX_BASE_FILTERS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +63,9 @@ def load_model(path: Path) -> Model:
 
     Raises: MissingWeights, WrongWeights (truncated, foreign, wrong shapes; both values named).
     """
-    if not path.is_file():
-        msg = f"{path}: no such model file. Give a file, a packaged name ('default') or 'miccai2023' to --model."
-        raise MissingWeights(msg)
-    content = path.read_bytes()
-    state, info = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    size_of(path)
+    content = path.read_bytes()  # once: what is hashed is what is loaded
+    state, info = _read_safetensors(content, path) if path.suffix == SUFFIX else _read_pth(content, path)
     network = build(state, path)
     return Model(network, replace(info, base_filters=network.base_filters), path, hashlib.sha256(content).hexdigest())
 
@@ -101,8 +80,13 @@ def build(state: dict[str, Tensor], path: Path) -> VNet:
     if first.ndim != 5 or first.shape[1] != 3:
         msg = f"{path}: expected '{FIRST_WEIGHT}' of shape (F, 3, 3, 3, 3): three input channels; found {tuple(first.shape)}."
         raise WrongWeights(msg)
-    network = VNet(base_filters=int(first.shape[0]))
-    _check_keys(network, state, path)
+    if not 1 <= first.shape[0] <= MAX_BASE_FILTERS:
+        msg = f"{path}: '{FIRST_WEIGHT}' has {first.shape[0]} filters; expected 1 to {MAX_BASE_FILTERS}. The file is of another network."
+        raise WrongWeights(msg)
+    with torch.device("meta"):  # shapes only: nothing is allocated for a file that does not fit
+        wanted = VNet(base_filters=int(first.shape[0]))
+    _check_keys(wanted, state, path)
+    network = VNet(base_filters=wanted.base_filters)
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network.eval()
 
@@ -120,58 +104,44 @@ def _check_keys(network: VNet, state: dict[str, Tensor], path: Path) -> None:
                 f"wants {tuple(value.shape)}. The file is damaged or of another network."
             )
             raise WrongWeights(msg)
+        if state[name].is_floating_point() != value.is_floating_point():
+            msg = f"{path}: '{name}' is of type {state[name].dtype}; expected {value.dtype}. The file is damaged or of another network."
+            raise WrongWeights(msg)
+        if state[name].layout != torch.strided or state[name].nbytes > state[name].untyped_storage().nbytes():
+            msg = f"{path}: '{name}' claims {state[name].numel()} values that the file does not hold. The file is damaged."
+            raise WrongWeights(msg)
         if not torch.isfinite(state[name].float()).all():
             msg = f"{path}: '{name}' holds values that are not finite. The file is damaged."
             raise WrongWeights(msg)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
+def _read_safetensors(content: bytes, path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
+    info = check_content(content, path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - safe_open has no iterator
-    except (SafetensorError, OSError, ValueError) as error:
-        msg = f"{path}: not a readable safetensors file ({error}); {path.stat().st_size} bytes were found. Copy or download it again."
+        return from_safetensors(content), info
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        msg = f"{path}: not a readable safetensors file ({error}); {len(content)} bytes were found. Copy or download it again."
         raise WrongWeights(msg) from error
-    return state, _parse_info(metadata.get(METADATA_KEY, "{}"), path)
 
 
-def _parse_info(text: str, path: Path) -> CheckpointInfo:
+def _read_pth(content: bytes, path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
     try:
-        fields: dict[str, Any] = json.loads(text)
-        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in CheckpointInfo.__slots__}
-        seen = known.pop("seen", None)
-        info = CheckpointInfo(**known, seen=None if seen is None else parse_ranges(seen))
-        plausible = 0 < float(info.threshold_all) < 1 and 0 < float(info.threshold_new) < 1
-        if info.spacing_mm is not None:
-            plausible = plausible and len(info.spacing_mm) == 3 and all(0.1 <= float(s) <= 10 for s in info.spacing_mm)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        msg = f"{path}: the metadata of the model file cannot be used ({error}). Copy or download it again."
-        raise WrongWeights(msg) from error
-    if not plausible:
-        msg = f"{path}: the metadata of the model file is not plausible: {text[:300]}. Copy or download it again."
-        raise WrongWeights(msg)
-    return info
-
-
-def _read_pth(path: Path) -> tuple[dict[str, Tensor], CheckpointInfo]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        require_plain_zip(content)
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         why = next(iter(str(error).splitlines()), "")[:200]
         msg = (
             f"{path}: not a readable PyTorch state dict ({type(error).__name__} {why}); "
-            f"{path.stat().st_size} bytes were found. Copy or download it again; files that need code to be run are refused."
+            f"{len(content)} bytes were found. Copy or download it again; files that need code to be run are refused."
         )
         raise WrongWeights(msg) from error
     for key in ("state_dict", "model_state_dict", "network"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        msg = f"{path}: expected a state dict of tensors; found {type(content).__name__}."
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
+        msg = f"{path}: expected a state dict of tensors; found {type(loaded).__name__}."
         raise WrongWeights(msg)
-    state = {k.removeprefix("module."): v for k, v in content.items()}
-    return state, CheckpointInfo(name=path.stem, source="state dict")
+    return {k.removeprefix("module."): v for k, v in loaded.items()}, state_dict_info(path)
 
 
 def save_model(network: VNet, info: CheckpointInfo, path: Path, *, half: bool = True) -> None:

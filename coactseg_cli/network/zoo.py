@@ -29,15 +29,24 @@ def find_model(name: str) -> Path:
     """
     if name == PUBLISHED:
         return published_model()
-    packaged = PACKAGED / f"{name}.safetensors"
-    if "/" not in name and packaged.is_file():
-        return packaged
-    path = Path(name)
-    if path.is_file():
+    path = find_local(name)
+    if path is not None:
         return path
     known = ", ".join([*sorted(p.stem for p in PACKAGED.glob("*.safetensors")), PUBLISHED])
     msg = f"--model {name}: neither a packaged model ({known}) nor an existing file."
     raise MissingWeights(msg)
+
+
+def find_local(name: str) -> Path | None:
+    """The file behind --model where it is on this machine; nothing is downloaded."""
+    if name == PUBLISHED:
+        path = cache_dir() / f"{PUBLISHED}.pth"
+        return path if path.is_file() else None
+    packaged = PACKAGED / f"{name}.safetensors"
+    if "/" not in name and packaged.is_file():
+        return packaged
+    path = Path(name)
+    return path if path.is_file() else None
 
 
 def cache_dir() -> Path:

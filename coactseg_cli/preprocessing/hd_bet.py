@@ -1,14 +1,16 @@
-"""HD-BET in this process: its predictor on one array, its weights where they lie. Downloads nothing."""
+"""HD-BET in this process: its predictor on one array, its weights where they lie. Downloads nothing, runs no code out of a checkpoint."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from coactseg_cli.volumes import Volume, to_ras
 
 FOLD = "all"
 CHECKPOINT = f"fold_{FOLD}/checkpoint_final.pth"
+# What plans.json may name to be imported: networks and their layers.
+_NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.[a-z_]+\.[A-Z]\w*")
+_LAYER = re.compile(r"torch\.nn(\.modules\.[a-z]+)?\.[A-Z]\w*")
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +68,7 @@ def find_brain(native: Volume, folder: Path, threads: int = 1) -> Volume:
 
     Args:
         native: (X, Y, Z) the scan, any orientation.
-        folder: HD-BET's parameter files. A checkpoint is a pickle, so it must come from someone you trust.
+        folder: HD-BET's parameter files. The checkpoint is a pickle; numbers, texts and tensors are read from it, code is refused.
         threads: for torch on the CPU.
 
     Returns: (X, Y, Z) bool, on the grid of `native`.
@@ -85,11 +90,11 @@ def _load_predictor(hd_bet: Any, folder: Path, threads: int) -> Any:
     """HD-BET's nnU-Net predictor with the parameters in `folder`. Raises: WrongWeights."""
     import torch
 
-    for name in ("plans.json", "dataset.json"):
-        _require_json(folder / name)
+    _require_json(folder / "dataset.json")
+    _require_known_layers(_require_json(folder / "plans.json"), folder / "plans.json")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        with _quiet(), _parameters_at(hd_bet, folder):
+        with _quiet(), _parameters_at(hd_bet, folder), _no_code_from_checkpoints():
             predictor = hd_bet.get_hdbet_predictor(use_tta=device.type == "cuda", device=device)
     except (MemoryError, torch.OutOfMemoryError):
         raise
@@ -104,16 +109,57 @@ def _load_predictor(hd_bet: Any, folder: Path, threads: int) -> Any:
     return predictor
 
 
-def _require_json(path: Path) -> None:
-    """Raises: WrongWeights where the file is no JSON object."""
+def _require_json(path: Path) -> dict[str, Any]:
+    """The file's content. Raises: WrongWeights where it is no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path}: not readable as JSON ({error}). Copy HD-BET's release again."
         raise WrongWeights(msg) from error
     if not isinstance(content, dict):
         msg = f"{path}: expected a JSON object; got {type(content).__name__}. Copy HD-BET's release again."
         raise WrongWeights(msg)
+    return content
+
+
+def _require_known_layers(plans: Mapping[str, Any], path: Path) -> None:
+    """nnU-Net imports and calls what plans.json names. Raises: WrongWeights where that is not a network or one of torch's layers."""
+    try:
+        architectures = [c["architecture"] for c in plans["configurations"].values() if "architecture" in c]
+        networks = [a["network_class_name"] for a in architectures]
+        layers = [a["arch_kwargs"][name] for a in architectures for name in a["_kw_requires_import"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"{path}: not the plans of an nnU-Net ({type(error).__name__}: {error}). Copy HD-BET's release again."
+        raise WrongWeights(msg) from error
+    odd = [name for name in networks if not _NETWORK.fullmatch(str(name))]
+    odd += [name for name in layers if name is not None and not _LAYER.fullmatch(str(name))]
+    if odd:
+        msg = f"{path}: names {odd[0]!r:.100} as a part of the network; expected networks of nnU-Net and layers of torch.nn only."
+        raise WrongWeights(msg)
+
+
+@contextlib.contextmanager
+def _no_code_from_checkpoints() -> Iterator[None]:
+    """Inside, torch.load reads data only, also where its caller (nnU-Net) asks for weights_only=False: a pickle can run any command.
+
+    Numbers of NumPy, under its names of before and since version 2, stand in the training log of a checkpoint: they are data too.
+    """
+    import torch
+
+    arrays = importlib.import_module("numpy._core.multiarray")
+    old = [(getattr(arrays, name), f"numpy.core.multiarray.{name}") for name in ("scalar", "_reconstruct")]
+    kinds = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"]
+    before = torch.load
+
+    def load_data(*args: Any, **options: Any) -> Any:
+        return before(*args, **{**options, "weights_only": True})
+
+    torch.load = load_data
+    try:
+        with torch.serialization.safe_globals([np.dtype, np.ndarray, arrays.scalar, arrays._reconstruct, *old, *kinds]):
+            yield
+    finally:
+        torch.load = before
 
 
 def _import_hd_bet() -> Any:

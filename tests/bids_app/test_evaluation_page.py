@@ -84,7 +84,7 @@ def test_it_is_one_offline_file(html: str) -> None:
     assert "@import" not in read.css
     assert not re.search(r"url\((?!#|data:)", html)
     policy = next(meta["content"] for meta in read.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert read.text.count(LINE) == 2
 
 

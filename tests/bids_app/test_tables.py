@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bids_app.errors import InvalidDataset, NoInput
 from bids_app.tables import Column, cell, columns_json, number, read_table, write_table
@@ -62,11 +64,42 @@ def test_a_column_that_nobody_described(tmp_path):
         ("@x", "'@x"),
         ("a\tb\nc", "a b c"),
         ("\t=x", "'=x"),
+        ("\r=x", "'=x"),
+        ("-1+cmd|' /C calc'!A0", "'-1+cmd|' /C calc'!A0"),
+        ("-2.5e-3", "-2.5e-3"),
+        ("-inf", "-inf"),
+        ("-", "-"),
+        ("-x", "'-x"),
+        ('"=1+1"', '\'"=1+1"'),
+        ("＝1+1", "'＝1+1"),  # noqa: RUF001
+        ("\u200b=1", "'=1"),
+        ("\x00\x1b[31mred", "[31mred"),
+        ("\x07", "n/a"),
         ("ä ü", "ä ü"),
     ],
 )
 def test_cells(value, text):
     assert cell(value) == text
+
+
+@given(st.text())
+def test_any_text_is_one_cell_that_no_spreadsheet_runs(text):
+    written = cell(text)
+    assert written == " ".join(written.split())
+    assert written.isprintable()
+    first = written[0]
+    assert first not in '=+@"\t\r' or not text
+    assert first != "-" or written == "-" or math.isfinite(float(written)) or written == "-inf"
+
+
+@given(st.lists(st.text(st.characters(categories=("L", "N", "P", "S", "Zs"))), min_size=2, max_size=2, unique_by=cell))
+def test_names_and_cells_come_back(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("t") / "a.tsv"
+    write_table(path, [dict.fromkeys(texts, "-1"), dict(zip(texts, reversed(texts), strict=True))], {name: Column("x") for name in texts})
+    assert len(path.read_text(encoding="utf-8").split("\n")) == 4
+    first, second = read_table(path)
+    assert list(first.values()) == ["-1", "-1"]
+    assert [cell(value) for value in second.values()] == [cell(text) for text in reversed(texts)]
 
 
 def test_numbers():

@@ -90,6 +90,7 @@ EVERY_OPTION: list[tuple[str, str, str, Any]] = [
     ("-w W", "run", "work_dir", Path("W")),
     ("--stop-on-first-crash", "run", "stop_on_first_crash", True),
     ("--dry-run", "run", "dry_run", True),
+    ("--dry-run --json", "run", "as_json", True),
     ("--force", "run", "force", True),
     ("--reports-only", "run", "reports_only", True),
     ("--from-probabilities", "run", "from_probabilities", True),

@@ -310,9 +310,9 @@ def test_dry_run_lists_scans_and_pairs_and_writes_nothing(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["participant", "session", "time", "scan"]
     assert lines[1].split() == ["sub-01", "ses-1", "n/a", "sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz"]
-    assert len(lines) == 6
-    assert lines[4] == "pair: sub-01 ses-1 -> ses-2"
-    assert lines[5].startswith("cannot be done: sub-04: ")
+    assert lines[4:7] == ["pair: sub-01 ses-1 -> ses-2", "to do: sub-01", "to do: sub-02"]
+    assert lines[7].startswith("cannot be done: sub-04: ")
+    assert lines[8:] == ["participants: 2 to do, 1 cannot be done"]
     assert not (tmp_path / "out").exists()
     assert stages.calls == []
 

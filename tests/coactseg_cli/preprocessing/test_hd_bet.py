@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,6 +237,71 @@ def test_checkpoint_of_another_network_is_wrong(model: Path, tmp_path: Path) -> 
     shutil.copytree(model, folder)
     torch.save({"trainer_name": "nnUNetTrainer"}, folder / "fold_all" / "checkpoint_final.pth")
     with pytest.raises(WrongWeights, match=r"checkpoint_final.pth: .*KeyError: 'init_args'"):
+        hd_bet.find_brain(scan(), folder)
+
+
+class Evil:
+    """Would make a file if it were ever unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch '{self.trace}'",)
+
+
+@pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize("old_format", [False, True])
+def test_code_in_a_checkpoint_is_refused_and_not_run(model: Path, tmp_path: Path, old_format: bool) -> None:
+    folder, trace = tmp_path / "release", tmp_path / "trace"
+    shutil.copytree(model, folder)
+    path = folder / "fold_all" / "checkpoint_final.pth"
+    content = torch.load(path, weights_only=True) | {"logging": Evil(trace)}
+    torch.save(content, path, _use_new_zipfile_serialization=not old_format)
+    load = torch.load
+    with pytest.raises(WrongWeights, match=r"checkpoint_final\.pth"):
+        hd_bet.find_brain(scan(), folder)
+    assert not trace.exists()
+    assert torch.load is load
+    torch.load(path, weights_only=False)  # the file is evil: without the guard it would have run
+    assert trace.exists()
+
+
+@pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize("numpy_name", [b"numpy._core", b"numpy.core"])
+def test_a_checkpoint_with_the_log_of_its_training_is_read(model: Path, tmp_path: Path, numpy_name: bytes) -> None:
+    """nnU-Net keeps NumPy's numbers in it, under the names that NumPy had when it was written."""
+    folder = tmp_path / "release"
+    shutil.copytree(model, folder)
+    path = folder / "fold_all" / "checkpoint_final.pth"
+    log = {"ema_fg_dice": [np.float64(0.9)], "val_losses": [np.float32(-0.8)], "lrs": [0.01], "dice": np.zeros(3)}
+    written = io.BytesIO()
+    torch.save(torch.load(path, weights_only=True) | {"logging": log, "_best_ema": np.float64(0.9)}, written)
+    with zipfile.ZipFile(written) as source, zipfile.ZipFile(path, "w") as target:
+        for part in source.infolist():
+            target.writestr(part.filename, source.read(part).replace(b"numpy._core", numpy_name))
+    assert hd_bet.find_brain(scan(), folder).data.any()
+
+
+@pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("network_class_name", "subprocess.run"),
+        ("network_class_name", "dynamic_network_architectures.architectures.unet.np.load"),
+        ("conv_op", "os.system"),
+        ("nonlin", "torch.nn.modules.module.torch.load"),
+        ("norm_op", ["torch.nn.ReLU"]),
+    ],
+)
+def test_plans_may_name_networks_and_layers_only(model: Path, tmp_path: Path, key: str, name: object) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(model, folder)
+    plans = json.loads((folder / "plans.json").read_text())
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    (architecture if key == "network_class_name" else architecture["arch_kwargs"])[key] = name
+    (folder / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(WrongWeights, match=r"plans\.json: names .* expected networks of nnU-Net and layers of torch"):
         hd_bet.find_brain(scan(), folder)
 
 
