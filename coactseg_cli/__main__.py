@@ -78,7 +78,9 @@ def _say(error: Exception) -> int:
         return int(code)
     for kind, number in EXIT_CODES:
         if isinstance(error, kind):
-            print(f"coactseg: {' '.join(str(error).split())}", file=sys.stderr)
+            from coactseg_cli.logs import printable
+
+            print(f"coactseg: {printable(' '.join(str(error).split()))}", file=sys.stderr)
             return number
     raise error
 
