@@ -80,7 +80,9 @@ def _say(error: Exception) -> int:
         error = bids.NoInput(f"{str(error).removeprefix('Symlink loop from ')}: the link leads to itself. Repair it, or name the file.")
     for kind, number in EXIT_CODES:
         if isinstance(error, kind):
-            print(f"coactseg: {' '.join(str(error).split())}", file=sys.stderr)
+            from coactseg_cli.logs import printable
+
+            print(f"coactseg: {printable(' '.join(str(error).split()))}", file=sys.stderr)
             return number
     raise error
 

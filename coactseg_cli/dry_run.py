@@ -13,6 +13,7 @@ from bids_app.cases import PreparedScan, PreparedTimeline, Scan, Timeline, pairs
 from bids_app.errors import MadeDifferently
 from coactseg_cli import __version__, completion
 from coactseg_cli.config import Pairing
+from coactseg_cli.logs import printable
 from coactseg_cli.summary import table
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Listing:
         states = [f"{e.state.words}: {e.participant}" + (f": {e.reason}" if e.reason else "") for e in self.entries]
         counts = ", ".join(f"{n} {state.words}" for state, n in self.counts.items() if n)
         refused = [f"refused: {self.refused}"] if self.refused else []
-        return "\n".join([table(rows), *pairs, *states, *refused, f"participants: {counts or 'none'}"])
+        return printable("\n".join([table(rows), *pairs, *states, *refused, f"participants: {counts or 'none'}"]))
 
     def json(self) -> str:
         """The same as one JSON object (docs/dry-run.md)."""

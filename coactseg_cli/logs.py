@@ -129,9 +129,15 @@ class Reporter:
 
 def to_stderr(text: str) -> None:
     """One line with the time of day on stderr."""
-    print(f"{datetime.now().astimezone():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+    print(f"{datetime.now().astimezone():%H:%M:%S} {printable(text)}", file=sys.stderr, flush=True)
 
 
 def about(message: str, subject: str) -> str:
-    """The message with the participant's name before it, once."""
-    return message if not subject or message.startswith(f"sub-{subject}") else f"sub-{subject}: {message}"
+    """The message with the participant's name before it, once; only what a terminal shows as text."""
+    text = printable(message)
+    return text if not subject or text.startswith(f"sub-{subject}") else f"sub-{subject}: {text}"
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for each control character but line ends: text from data must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

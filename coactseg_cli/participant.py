@@ -18,7 +18,7 @@ from bids_app.locks import Held, Holder, locked
 from coactseg_cli import __version__, begun, completion
 from coactseg_cli.config import PrepConfig, SegmentConfig
 from coactseg_cli.errors import InputChanged, InvalidConfig, OutOfMemory
-from coactseg_cli.logs import RunLog
+from coactseg_cli.logs import RunLog, printable
 
 if TYPE_CHECKING:
     from bids_app.derivatives import Derivatives
@@ -167,7 +167,7 @@ def write_error_page(root: Path, failure: SubjectFailure, research_line: str, de
 
 def message_of(error: BaseException) -> str:
     """One line for the user: the reason, and for what no class of ours names, its type."""
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     if isinstance(error, BidsAppError):
         return text
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _NO_MEMORY):

@@ -23,6 +23,7 @@ from bids_app.tables import read_table
 from coactseg_cli.config import SegmentConfig
 from coactseg_cli.errors import GridMismatch
 from coactseg_cli.lesion_maps import ALL, NULL_PAIR, Grids, LesionMap, ParticipantMaps, read_grids
+from coactseg_cli.logs import printable
 from coactseg_cli.preprocessing import quality
 from coactseg_cli.quality_files import check_participant
 from coactseg_cli.reading import Context, SubjectResult, read
@@ -226,7 +227,7 @@ def research_line_of(timelines: Sequence[PreparedTimeline], trees: Sequence[Deri
         for tree in trees:
             path = _json(tree.path(map_entities(timeline.visits[0], ALL, "individual", "mask")))
             if path.is_file() and isinstance(line := read_json(path).get("IntendedUse"), str):
-                return line
+                return " ".join(printable(line).split())[:300]
     return None
 
 

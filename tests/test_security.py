@@ -17,7 +17,8 @@ import pytest
 from bids_app.errors import CannotCreate
 from bids_app.files import require_inside
 from coactseg_cli.__main__ import main
-from coactseg_cli.logs import RunLog
+from coactseg_cli.logs import RunLog, to_stderr
+from coactseg_cli.participant import message_of
 from coactseg_cli.workers import temporary_files
 
 PACKAGES = ("bids_app", "coactseg_cli")
@@ -228,3 +229,20 @@ def test_code_in_a_training_checkpoint_is_refused_and_not_run(tmp_path):
     with pytest.raises(WrongWeights, match=r"checkpoint\.pt"):
         _read(tmp_path / "checkpoint.pt")
     assert not (tmp_path / "trace").exists()
+
+
+# ---- the terminal
+
+
+def test_text_from_data_does_not_steer_the_terminal(tmp_path, capsys):
+    red = "\x1b[31mred\x07\x9b2J"
+    log = RunLog(tmp_path)
+    log.write(f"one {red}\ntwo", "01")
+    to_stderr(f"three {red}")
+    written = (tmp_path / "coactseg.log").read_text() + capsys.readouterr().err
+    assert "one ?[31mred??2J" in written
+    assert "three ?[31mred??2J" in written
+    assert written.replace("\n", "").isprintable()
+    assert message_of(CannotCreate(red)).isprintable()
+    assert main(["segment", str(tmp_path / red), str(tmp_path / "out"), "participant"]) == 66
+    assert capsys.readouterr().err.replace("\n", "").isprintable()
