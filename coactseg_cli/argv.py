@@ -24,7 +24,7 @@ SYNONYMS = {
 # Options that take several words, as argparse's nargs="+" does.
 LISTS = frozenset(
     {"--participant-label", "--session-label", "-d", "--derivatives", "--label-desc", "--exclude", "--validation", "--validation-prepared"}
-    | {"--method", "--rater", "--merge"}
+    | {"--method", "--rater", "--merge", "--slurm"}
 )
 
 

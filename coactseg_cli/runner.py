@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from coactseg_cli.config import (
     AllLesionFrom,
     Anatomical,
     DatasetConfig,
+    Executor,
     Normalize,
     Pairing,
     PrepConfig,
@@ -100,6 +101,10 @@ def check(plan: Plan) -> None:
         raise InvalidConfig(msg)
     if segment is not None and plan.run.rereads:
         _check_rereading(plan, segment)
+    if plan.run.executor is Executor.SLURM and not plan.run.dry_run:
+        from coactseg_cli.cluster import request
+
+        request.check(plan.run, dataset.out_dir)
     if plan.run.mem_mb is not None and plan.run.mem_mb < MEM_AT_LEAST_MB:
         msg = f"--mem {plan.run.mem_mb} MB does not hold the program itself; give at least {MEM_AT_LEAST_MB} MB"
         raise InvalidConfig(msg)
@@ -288,6 +293,7 @@ def _do(
     crew = crew_of(plan.run, len(jobs))
     outcomes: list[Outcome] = []
     interrupted = False
+    cluster_code = 0
     with Reporter(len(jobs), plan.run.verbose) as reporter:
         reporter.say(_greeting(len(jobs), len(complete), len(index.failures) + len(kept), crew, log))
         for failure in kept:
@@ -302,18 +308,31 @@ def _do(
             reporter.done(_ending(outcome, plan.run.verbose), outcome.subject)
 
         try:
-            if not (plan.run.stop_on_first_crash and index.failures):
+            if plan.run.stop_on_first_crash and index.failures:
+                pass
+            elif plan.run.executor is Executor.SLURM:
+                cluster_code = _on_slurm(plan, jobs, place, reporter.say, done)
+            else:
                 with temporary_files(plan.run.work_dir, log):
                     run_jobs(jobs, crew, reporter.step, done)
         except KeyboardInterrupt:
             interrupted = True
-    result = Result(tuple(complete), tuple(outcomes), (*index.failures, *kept), len(jobs) - len(outcomes))
+    not_done = len(jobs) - len(outcomes) if plan.run.wait else 0
+    result = Result(tuple(complete), tuple(outcomes), (*index.failures, *kept), not_done)
     log.write(result.text(tree.root, log))
     print(f"{result.text(tree.root, log)}\n{place.research_line}")
     if interrupted:
         print("Interrupted. What is complete stays; the same command goes on from there.", file=sys.stderr)
         return INTERRUPTED
-    return 1 if result.failures or result.not_started else 0
+    return 1 if result.failures or result.not_started else cluster_code
+
+
+def _on_slurm(plan: Plan, jobs: Sequence[Job], place: _Place, say: Callable[[str], None], done: Callable[[Outcome], None]) -> int:
+    """Do the jobs as tasks of SLURM, and the level 'group' after a segmentation. Returns: 1 where that failed, else 0."""
+    from coactseg_cli.cluster.farm import Places, run_on_slurm
+
+    places = Places(place.tree.root, plan.dataset.bids_dir, place.log)
+    return run_on_slurm(jobs, plan.run, places, say, done, group=plan.segment is not None)
 
 
 def _split(
@@ -338,6 +357,8 @@ def _split(
 
 def crew_of(run: RunConfig, n_jobs: int) -> Crew:
     """Participants at once: as many as the CPUs and the memory allow, and as there are."""
+    if run.executor is Executor.SLURM:
+        return Crew(min(run.slurm_array_parallelism, max(n_jobs, 1)), None, run.stop_on_first_crash)
     at_once = min(run.nprocs // run.omp_threads, max(n_jobs, 1))
     if run.mem_mb is None:
         return Crew(at_once, None, run.stop_on_first_crash)
