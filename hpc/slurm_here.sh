@@ -84,6 +84,7 @@ export SLURM_CONF=$place/slurm.conf
 unset "${!SLURM_JOB@}" "${!SLURM_ARRAY@}" "${!SBATCH_@}"
 
 daemons=()
+# shellcheck disable=SC2317 # the trap calls it
 stop() {
     for pid in "${daemons[@]}"; do kill "$pid" 2> /dev/null || true; done
     for pid in "${daemons[@]}"; do wait "$pid" 2> /dev/null || true; done
