@@ -86,6 +86,11 @@ unset "${!SLURM_JOB@}" "${!SLURM_ARRAY@}" "${!SBATCH_@}"
 daemons=()
 # shellcheck disable=SC2317 # the trap calls it
 stop() {
+    squeue --noheader --format=%A 2> /dev/null | sort -u | xargs --no-run-if-empty timeout 10 scancel --full 2> /dev/null || true
+    for _ in $(seq 50); do
+        [[ -n $(squeue --noheader 2> /dev/null || true) ]] || break
+        sleep 0.2
+    done
     for pid in "${daemons[@]}"; do kill "$pid" 2> /dev/null || true; done
     for pid in "${daemons[@]}"; do wait "$pid" 2> /dev/null || true; done
 }
