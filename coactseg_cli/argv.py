@@ -24,7 +24,7 @@ SYNONYMS = {
 # Options that take several words, as argparse's nargs="+" does.
 LISTS = frozenset(
     {"--participant-label", "--session-label", "-d", "--derivatives", "--label-desc", "--exclude", "--validation", "--validation-prepared"}
-    | {"--method", "--rater", "--merge"}
+    | {"--method", "--rater", "--merge", "--slurm"}
 )
 
 
@@ -61,7 +61,10 @@ def expand(argv: Sequence[str], forms: Mapping[str, CommandForm]) -> list[str]:
     Without a command's name the command is `segment`, so that `coactseg BIDS OUT participant` runs it.
     """
     words = list(argv)
-    if not words or words[0] in {"-h", "--help", "--version"}:
+    options = words[: words.index("--")] if "--" in words else words
+    if "--version" in options:
+        return ["--version"]
+    if not words or words[0] in {"-h", "--help", "--bids-exec-spec"}:
         return words
     command, words = _take_command(words, forms)
     form = forms[command]

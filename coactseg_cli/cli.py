@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Annotated, Any
 
@@ -33,14 +34,46 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+EXIT_CODES = (
+    (1, "a participant failed"),
+    (2, "usage"),
+    (16, "input is not BIDS"),
+    (17, "unknown level"),
+    (18, "nothing matched"),
+    (66, "no input"),
+    (73, "cannot create"),
+    (74, "I/O error"),
+    (75, "temporary"),
+    (130, "interrupted"),
+)
+
+
+def _bids_exec_spec(value: bool) -> None:
+    if value:
+        print(bids_exec_spec(), end="")
+        raise typer.Exit
+
+
+def bids_exec_spec() -> str:
+    """The Boutiques descriptor of `segment` as JSON text."""
+    from coactseg_cli.descriptor import descriptor
+
+    return json.dumps(descriptor(segment, __version__, EXIT_CODES, leave_out=(o.CLUSTER,)), indent=2) + "\n"
+
+
 @app.callback(
     help="Find multiple sclerosis lesions on FLAIR MRI: all lesions of each visit, and those that are new since the visit before.\n\n"
     f"`coactseg BIDS OUT participant` is short for `coactseg segment BIDS OUT participant`.\n\n{RESEARCH}",
-    epilog="Exit codes: 0 done, 1 a participant failed, 2 usage, 16 input is not BIDS, 17 unknown level, 18 nothing matched, "
-    "66 no input, 73 cannot create, 74 I/O error, 75 temporary, 130 interrupted.",
+    epilog=f"Exit codes: 0 done, {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES)}.",
 )
 def root(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+    __: Annotated[
+        bool,
+        typer.Option(
+            "--bids-exec-spec", callback=_bids_exec_spec, is_eager=True, help="Print the Boutiques descriptor of 'segment' and stop."
+        ),
+    ] = False,
 ) -> None:
     """Hold the options before a command; does nothing."""
 

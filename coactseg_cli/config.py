@@ -65,6 +65,13 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Executor(StrEnum):
+    """Who does the participants."""
+
+    LOCAL = "local"  # this machine
+    SLURM = "slurm"  # one task per participant, through submitit
+
+
 class Missing(StrEnum):
     """What a reference without a prediction counts as."""
 
@@ -173,6 +180,10 @@ class RunConfig:
     reports_only: bool = False  # write the pages again from what is there
     from_probabilities: bool = False  # apply thresholds, sizes and rules anew to the maps of OUT, without the network
     from_masks: Path | None = None  # folder of hand-corrected masks, named as in OUT: redo tables, tracking and pages from them
+    executor: Executor = Executor.LOCAL
+    slurm: Mapping[str, str] = field(default_factory=dict)  # options of sbatch, without '--', to value ('': none)
+    slurm_array_parallelism: int = 20  # tasks at once
+    wait: bool = True  # for the tasks; False: submit them and end
     verbose: int = 0
 
     def __post_init__(self) -> None:

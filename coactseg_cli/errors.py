@@ -47,5 +47,13 @@ class UnknownLevel(CoactSegError):
     """An analysis level that is neither participant nor group (exit code 17)."""
 
 
+class SubmissionFailed(CoactSegError):
+    """SLURM did not take a job; the message says why."""
+
+
+class TaskLost(CoactSegError):
+    """A SLURM task ended without saying what became of its participant: killed, out of time or memory, cancelled."""
+
+
 class Stopped(CoactSegError):
     """A signal stopped the work at a place from which it can go on (exit code 75)."""

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from coactseg_cli import config_file
-from coactseg_cli.config import AllLesionFrom, Anatomical, Inference, Normalize, Pairing, Precision, SkullStrip
+from coactseg_cli.config import AllLesionFrom, Anatomical, Executor, Inference, Normalize, Pairing, Precision, SkullStrip
 
 DATA = "Participants and scans"
 PREP = "Preparation"
 MAPS = "Lesion maps"
 CPU = "Computing"
 RUN = "Running"
+CLUSTER = "Cluster"
 
 
 class YesNo(StrEnum):
@@ -326,6 +327,30 @@ FromMasks = Annotated[
 ]
 StopOnFirstCrash = Annotated[
     bool, typer.Option("--stop-on-first-crash", help="Start no further participant after one failed.", rich_help_panel=RUN)
+]
+ExecutorName = Annotated[
+    Executor,
+    typer.Option(
+        "--executor",
+        help="Who does the participants. local: this machine; slurm: one task each, and for segment the level 'group' after all.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="NAME=VALUE...",
+        help="Options of sbatch for each task: partition=long account=neuro time=4:00:00. Default: two hours and --mem, or 8000 MB.",
+        show_default=False,
+        rich_help_panel=CLUSTER,
+    ),
+]
+SlurmArrayParallelism = Annotated[
+    int, typer.Option("--slurm-array-parallelism", min=1, metavar="N", help="Tasks at once.", rich_help_panel=CLUSTER)
+]
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait for the tasks of SLURM and say what became of each.", rich_help_panel=CLUSTER)
 ]
 Merge = Annotated[
     list[Path] | None,

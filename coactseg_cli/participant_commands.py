@@ -12,6 +12,7 @@ from coactseg_cli.config import (
     AllLesionFrom,
     Anatomical,
     DatasetConfig,
+    Executor,
     Inference,
     Normalize,
     Pairing,
@@ -52,6 +53,10 @@ def prep(
     json: o.AsJson = False,
     force: o.Force = False,
     stop_on_first_crash: o.StopOnFirstCrash = False,
+    executor: o.ExecutorName = Executor.LOCAL,
+    slurm: o.Slurm = None,
+    slurm_array_parallelism: o.SlurmArrayParallelism = 20,
+    wait: o.Wait = True,
     _notrack: o.Notrack = False,
     _output_layout: o.OutputLayout = o.Layout.BIDS,
     verbose: o.Verbose = 0,
@@ -94,6 +99,10 @@ def prep(
         force=force,
         reports_only=False,
         verbose=verbose,
+        executor=executor,
+        slurm=slurm,
+        slurm_array_parallelism=slurm_array_parallelism,
+        wait=wait,
     )
     raise typer.Exit(run_participants(Plan(dataset, preparation, None, run)))
 
@@ -146,6 +155,10 @@ def segment(
     from_probabilities: o.FromProbabilities = False,
     from_masks: o.FromMasks = None,
     stop_on_first_crash: o.StopOnFirstCrash = False,
+    executor: o.ExecutorName = Executor.LOCAL,
+    slurm: o.Slurm = None,
+    slurm_array_parallelism: o.SlurmArrayParallelism = 20,
+    wait: o.Wait = True,
     _notrack: o.Notrack = False,
     _output_layout: o.OutputLayout = o.Layout.BIDS,
     verbose: o.Verbose = 0,
@@ -220,6 +233,10 @@ def segment(
         from_probabilities=from_probabilities,
         from_masks=from_masks,
         verbose=verbose,
+        executor=executor,
+        slurm=slurm,
+        slurm_array_parallelism=slurm_array_parallelism,
+        wait=wait,
     )
     left = {"spacing_mm": spacing, "normalize": normalize, "n4": n4}
     raise typer.Exit(run_participants(Plan(dataset, preparation, maps, run, frozenset(key for key in left if left[key] is None))))
@@ -294,9 +311,18 @@ def _run(
     force: bool,
     reports_only: bool,
     verbose: int,
+    executor: Executor,
+    slurm: list[str] | None,
+    slurm_array_parallelism: int,
+    wait: bool,
     from_probabilities: bool = False,
     from_masks: Path | None = None,
 ) -> RunConfig:
+    from coactseg_cli.cluster.request import sbatch_options
+
+    if executor is Executor.LOCAL and (slurm or not wait):
+        msg = "--slurm and --no-wait go with --executor slurm. Add it, or leave them out."
+        raise InvalidConfig(msg)
     return RunConfig(
         from_probabilities=from_probabilities,
         from_masks=None if from_masks is None else values.existing(from_masks, "--from-masks"),
@@ -310,4 +336,8 @@ def _run(
         force=force,
         reports_only=reports_only,
         verbose=verbose,
+        executor=executor,
+        slurm=sbatch_options(slurm),
+        slurm_array_parallelism=slurm_array_parallelism,
+        wait=wait,
     )

@@ -12,6 +12,7 @@ from coactseg_cli.config import (
     AllLesionFrom,
     Anatomical,
     DatasetConfig,
+    Executor,
     Normalize,
     Pairing,
     PrepConfig,
@@ -55,6 +56,10 @@ def check(plan: Plan) -> None:
         raise InvalidConfig(msg)
     if segment is not None and plan.run.rereads:
         _check_rereading(plan, segment)
+    if plan.run.executor is Executor.SLURM and not plan.run.dry_run:
+        from coactseg_cli.cluster import request
+
+        request.check(plan.run, dataset.out_dir)
     if plan.run.mem_mb is not None and plan.run.mem_mb < MEM_AT_LEAST_MB:
         msg = f"--mem {plan.run.mem_mb} MB does not hold the program itself; give at least {MEM_AT_LEAST_MB} MB"
         raise InvalidConfig(msg)
@@ -176,6 +181,8 @@ def is_prepared(plan: Plan) -> bool:
 
 def crew_of(run: RunConfig, n_jobs: int) -> Crew:
     """Participants at once: as many as the CPUs and the memory allow, and as there are."""
+    if run.executor is Executor.SLURM:
+        return Crew(min(run.slurm_array_parallelism, max(n_jobs, 1)), None, run.stop_on_first_crash)
     at_once = min(run.nprocs // run.omp_threads, max(n_jobs, 1))
     if run.mem_mb is None:
         return Crew(at_once, None, run.stop_on_first_crash)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from bids_app.errors import BidsAppError
 from bids_app.locks import Held, locked
 from coactseg_cli import completion
 from coactseg_cli.begun import begin, lock_path
-from coactseg_cli.config import SegmentConfig
+from coactseg_cli.config import Executor, SegmentConfig
 from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
 from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
 from coactseg_cli.plan import Plan, check, crew_of, effective, follow_model, is_prepared, pairing, read_index, start_tree
@@ -163,6 +163,7 @@ def _do(
     crew = crew_of(plan.run, len(jobs))
     outcomes: list[Outcome] = []
     interrupted = False
+    cluster_code = 0
     with Reporter(len(jobs), plan.run.verbose) as reporter:
         reporter.say(_greeting(len(jobs), len(complete), len(index.failures) + len(kept), crew, log))
         for failure in kept:
@@ -177,18 +178,31 @@ def _do(
             reporter.done(_ending(outcome, plan.run.verbose), outcome.subject)
 
         try:
-            if not (plan.run.stop_on_first_crash and index.failures):
+            if plan.run.stop_on_first_crash and index.failures:
+                pass
+            elif plan.run.executor is Executor.SLURM:
+                cluster_code = _on_slurm(plan, jobs, place, reporter.say, done)
+            else:
                 with temporary_files(plan.run.work_dir, log):
                     run_jobs(jobs, crew, reporter.step, done)
         except KeyboardInterrupt:
             interrupted = True
-    result = Result(tuple(complete), tuple(outcomes), (*index.failures, *kept), len(jobs) - len(outcomes))
+    not_done = len(jobs) - len(outcomes) if plan.run.wait else 0
+    result = Result(tuple(complete), tuple(outcomes), (*index.failures, *kept), not_done)
     log.write(result.text(tree.root, log))
     print(f"{result.text(tree.root, log)}\n{place.research_line}")
     if interrupted:
         print("Interrupted. What is complete stays; the same command goes on from there.", file=sys.stderr)
         return INTERRUPTED
-    return 1 if result.failures or result.not_started else 0
+    return 1 if result.failures or result.not_started else cluster_code
+
+
+def _on_slurm(plan: Plan, jobs: Sequence[Job], place: _Place, say: Callable[[str], None], done: Callable[[Outcome], None]) -> int:
+    """Do the jobs as tasks of SLURM, and the level 'group' after a segmentation. Returns: 1 where that failed, else 0."""
+    from coactseg_cli.cluster.farm import Places, run_on_slurm
+
+    places = Places(place.tree.root, plan.dataset.bids_dir, place.log)
+    return run_on_slurm(jobs, plan.run, places, say, done, group=plan.segment is not None)
 
 
 def _split(

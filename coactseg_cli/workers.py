@@ -140,8 +140,8 @@ def _work(job: Job) -> Outcome:
 
 
 @contextmanager
-def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
-    """Let this process and its workers put temporary files into a folder of the run; it is removed at the end.
+def temporary_files(work_dir: Path | None, log: RunLog, part: str = "") -> Iterator[None]:
+    """Let this process and its workers put temporary files into a folder of the run, or of a part of it; it is removed at the end.
 
     Without a work_dir it lies in $COACTSEG_WORK_DIR, $SLURM_TMPDIR, $TMPDIR or ./work; where that cannot be written, nothing changes.
     Folders of runs that were killed are removed.
@@ -151,7 +151,7 @@ def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
     before = os.environ.get("TMPDIR")
     given = (os.environ.get("COACTSEG_WORK_DIR"), os.environ.get("SLURM_TMPDIR"), before)
     place = work_dir or Path(next((value for value in given if value), "work"))
-    folder = (place / f"coactseg-{log.run_id}").absolute()
+    folder = (place / f"coactseg-{log.run_id}{part}").absolute()
     ours = work_dir is None and not any(given) and not place.exists()  # ./work: nobody asked for it
     lock = place.absolute() / f"{folder.name}{_LOCK}"
     with ExitStack() as stack:

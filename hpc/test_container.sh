@@ -2,15 +2,20 @@
 # Run coactseg as a container on a cluster would, without a container: read-only root, a user that /etc/passwd does not
 # know, no HOME, no network, 64 MB of /dev/shm, and the environment that Dockerfile sets. Needs bubblewrap.
 #
-#   test_container.sh BIN [coactseg arguments]      BIN: folder with python and coactseg
+#   test_container.sh BIN [coactseg arguments]      BIN: folder with python and what coactseg needs; the program is this checkout's
 #
-# Without arguments it segments a coarse example data set. With arguments it runs those: /bids and /out are there then too.
+# Without arguments it segments a coarse example data set, does the same outside, and compares what was written (compare_outputs.py): every
+# image and table byte for byte. With arguments it runs those: /bids and /out are there then too.
 set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=$(cd "${1:?usage: test_container.sh BIN [arguments]}" && pwd)
 shift
-[[ $# -gt 0 ]] || set -- segment /bids /out participant --work-dir /scratch
+compare=
+if [[ $# -eq 0 ]]; then
+    compare=1
+    set -- segment /bids /out participant --work-dir /scratch --nprocs 1
+fi
 
 command -v bwrap > /dev/null || {
     echo "test_container.sh: bubblewrap is not installed (package bubblewrap)" >&2
@@ -19,12 +24,13 @@ command -v bwrap > /dev/null || {
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-mkdir "$tmp/out" "$tmp/scratch"
+mkdir "$tmp/out" "$tmp/scratch" "$tmp/scratch-outside"
 "$bin/python" "$project/examples/make_dataset.py" "$tmp/bids" --coarseness 2.5 > /dev/null
 
 base=$("$bin/python" -c 'import sys; print(sys.base_prefix)')
 venv=$("$bin/python" -c 'import sys; print(sys.prefix)')
 
+weights=/nowhere/hd-bet # named in what is written: the same inside and outside
 # The environment of the image, from Dockerfile: NAME=VALUE words of its ENV lines. PATH and what names files of the image differ here.
 image_env=()
 while IFS='=' read -r name value; do
@@ -44,7 +50,7 @@ sandbox=(
     --ro-bind "$base" "$base" --ro-bind "$project" "$project" --ro-bind "$venv" "$venv"
     --ro-bind "$tmp/bids" /bids --bind "$tmp/out" /out --bind "$tmp/scratch" /scratch
     --remount-ro /
-    --setenv PATH "$bin:/usr/bin:/bin" "${image_env[@]}"
+    --setenv PATH "$bin:/usr/bin:/bin" --setenv PYTHONPATH "$project" "${image_env[@]}"
     --chdir /tmp
 )
 
@@ -74,10 +80,16 @@ print("network - only", *interfaces)
 PROBE
 
 echo "== coactseg $*"
-"${sandbox[@]}" "$bin/coactseg" "$@"
+"${sandbox[@]}" "$bin/python" -m coactseg_cli "$@"
 
 [[ -e $tmp/out/dataset_description.json ]] || {
     echo "test_container.sh: nothing was written" >&2
     exit 1
 }
 echo "== written: $(find "$tmp/out" -type f | wc -l) files"
+
+[[ -n $compare ]] || exit 0
+echo "== the same outside"
+cd "$project"
+COACTSEG_HD_BET_WEIGHTS=$weights "$bin/python" -m coactseg_cli segment "$tmp/bids" "$tmp/outside" participant --work-dir "$tmp/scratch-outside" --nprocs 1
+"$bin/python" "$project/hpc/compare_outputs.py" "$tmp/out" "$tmp/outside" "/bids=$tmp/bids"
