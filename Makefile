@@ -6,6 +6,7 @@
 #   make fuzz             thousands of bad and unusual inputs: [N=2000] [SEED=0] [BUDGET=seconds] [ARGS="--only 17"]
 #   make test-container   the example under a read-only root, a foreign user, no HOME, no network (needs bubblewrap)
 #   make bench-evaluate   how long `coactseg evaluate` takes, beside medpy (installed here; N=20 for fewer cases)
+#   make bench            inference and whole runs against the published way, into docs/performance.md: PREPARED="DIR DIR" BIDS=DIR MASKS=DIR OUT=DIR
 #   make bench-train      a training step and its samples against the published way
 #   make bench-ablation   the rows of Table 3 on prepared data: PREPARED="DIR DIR" OUT=DIR [SET=defaults] [ARGS="--iterations 300"]
 #   make bench-accuracy   injected new lesions and null pairs: PREPARED="DIR DIR" OUT=DIR MODELS="FILE=label,label FILE=label" [PAIRS=56]
@@ -33,7 +34,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check lint format types contracts fuzz test-container bench-evaluate bench-train bench-ablation bench-accuracy \
+.PHONY: help demo test test-all check lint format types contracts fuzz test-container bench bench-evaluate bench-train bench-ablation bench-accuracy \
 	leave-one-out calibrate noise-floor audit constraints clean
 
 help:
@@ -98,6 +99,11 @@ test-container: $(VENV)/.run
 bench-evaluate: $(VENV)/.run
 	$(INSTALL) "medpy==0.5.2"
 	$(BIN)/python benchmarks/evaluate.py --cases $(or $(N),200)
+
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks.speed network $(OUT) $(PREPARED)
+	$(if $(BIDS),$(BIN)/python -m benchmarks.speed runs $(OUT) $(BIDS) $(if $(MASKS),--masks $(MASKS)))
+	$(BIN)/python -m benchmarks.speed tables $(OUT)
 
 bench-train: $(VENV)/.run
 	$(BIN)/python benchmarks/training.py

@@ -21,11 +21,11 @@ from coactseg_cli.config import Inference, SegmentConfig
 from coactseg_cli.errors import OutOfMemory
 from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations
 from coactseg_cli.network.inputs import stack
-from coactseg_cli.network.losses import lesion_probability
 from coactseg_cli.network.model import DIVISOR, VNet
 from coactseg_cli.volumes import box_of, uncrop
 
 CROP_MARGIN = 4  # voxels kept around the brain in fast inference
+WINDOWS_AT_ONCE = 2  # with one alone, some layers fall to a slow path of the library (docs/performance.md)
 TILE_OVERLAP = 0.5  # of a tile's edge
 
 
@@ -79,8 +79,15 @@ class Engine:
         """The published way: windows every `stride` voxels, the last one moved back to the border, plain averages."""
         x = stack(*self._input(baseline, followup))
         patch, stride = self.config.patch_size, self.config.stride
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         return _slide(
-            x, patch, tuple(max(p - s - 1e-3, 0.0) / p for p, s in zip(patch, stride, strict=True)), "constant", self.network, wanted
+            x,
+            patch,
+            tuple(max(p - s - 1e-3, 0.0) / p for p, s in zip(patch, stride, strict=True)),
+            "constant",
+            self.network,
+            wanted,
+            WINDOWS_AT_ONCE,
         )
 
     def _whole(self, baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, wanted: frozenset[Head]) -> Maps:
@@ -119,8 +126,9 @@ def _slide(
     mode: str,
     network: Callable[[Tensor, frozenset[Head]], dict[Head, Tensor]],
     wanted: frozenset[Head],
+    at_once: int = 1,
 ) -> Maps:
-    """MONAI's sliding window with one window at a time; zero padding is centred where a volume is smaller than the patch."""
+    """MONAI's sliding window; zero padding is centred where a volume is smaller than the patch."""
     from monai.inferers.utils import sliding_window_inference  # two seconds to import
 
     order = sorted(wanted)
@@ -130,7 +138,7 @@ def _slide(
         return tuple(maps[h].float() for h in order)
 
     with torch.inference_mode():
-        found = sliding_window_inference(x, patch, 1, predict, overlap=overlap, mode=mode, padding_mode="constant")
+        found = sliding_window_inference(x, patch, at_once, predict, overlap=overlap, mode=mode, padding_mode="constant")
     results = cast("tuple[Tensor, ...]", found if isinstance(found, tuple) else (found,))
     return {h: _numpy(r) for h, r in zip(order, results, strict=True)}
 
@@ -139,18 +147,10 @@ def make_engine(network: VNet, config: SegmentConfig) -> Engine:
     """Arrange a network for `config.inference`; the given network is not changed. Raises: InvalidConfig for a device that is not there."""
     device = choose_device(config.device)
     torch.set_num_threads(config.threads)
-    if config.inference is Inference.WINDOWS:
-        plain = copy.deepcopy(network).eval().to(device)
-        return Engine(lambda x, wanted: _all_heads(plain, x, wanted), config, device, torch.float32)
     keep_large_allocations()
-    dtype = choose_dtype(config.precision, device)
+    dtype = torch.float32 if config.inference is Inference.WINDOWS else choose_dtype(config.precision, device)
     fast = FastVNet(network).to(device=device, dtype=dtype).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Engine(fast, config, device, dtype)
-
-
-def _all_heads(network: VNet, x: Tensor, wanted: frozenset[Head]) -> dict[Head, Tensor]:
-    heads = network(x)
-    return {h: lesion_probability(getattr(heads, h.value))[:, None] for h in wanted}
 
 
 class FastVNet(nn.Module):
