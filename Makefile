@@ -14,6 +14,8 @@
 #   make calibrate        thresholds and temperatures, tables, docs: RESULTS="DIR DIR" (both OUTs); then MODEL=IN TO=OUT writes the model file
 #   make noise-floor      what a rescan changes, on prepared data: PREPARED="DIR DIR" OUT=DIR [MODEL=FILE] [N=20] [ARGS="--participant-label 01"]
 #   make audit            known vulnerabilities of every pinned dependency (asks pypi.org; fails where one cannot be looked up)
+#   make faults           kill -9, full disks, two runs at once ...: seeded faults, and a rerun that must mend each [N=200] [SEED=1] [ARGS="--jobs 2"]
+#   make long-cohort      many participants in one process, one in ten broken: memory, open files and time stay flat [N=200]
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -35,7 +37,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export PYTHONNOUSERSITE := 1
 
 .PHONY: help demo test test-all check lint format types contracts fuzz test-container bench bench-evaluate bench-train bench-ablation bench-accuracy \
-	leave-one-out calibrate noise-floor audit constraints clean
+	leave-one-out calibrate noise-floor faults long-cohort audit constraints clean
 
 help:
 	@sed -n '/^SHELL/q; s/^# \{0,1\}//p' Makefile
@@ -131,6 +133,12 @@ audit: $(BIN)/python
 	test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && \
 		$(VENV)/audit/bin/python -m pip install --quiet --no-input $(PIP_ARGS) "pip-audit==2.10.*"; }
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r constraints.txt
+
+faults: $(VENV)/.run
+	$(BIN)/python -m benchmarks.faults --n $(or $(N),200) --seed $(or $(SEED),1) $(ARGS)
+
+long-cohort: $(VENV)/.run
+	$(BIN)/python benchmarks/long_cohort.py --n $(or $(N),200) $(ARGS)
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new
