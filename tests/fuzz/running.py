@@ -142,6 +142,13 @@ def make_results(world: World, log: Callable[[str], None], *, two: bool = True) 
     map_ = nib.load(trial / "sub-01/anat/sub-01_space-orig_label-L_desc-all_probseg.nii.gz").get_fdata()
     world = replace(world, threshold=f"{float(np.percentile(map_[map_ > 0], 97)):.4f}")
     _must(run([str(world.one), str(world.out), "participant", *world.flags()], _folder(world.root / "run-1")), log)
+    _must(
+        run(
+            [str(world.oblique), str(world.out_oblique), "participant", *world.flags(world.root / "masks_oblique")],
+            _folder(world.root / "run-o"),
+        ),
+        log,
+    )
     flags = ["--skull-strip", "none", *world.network_flags]
     if two:
         _must(run([str(world.two), str(world.out_two), "participant", *flags], _folder(world.root / "run-2")), log)

@@ -19,7 +19,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from tests.fuzz.cases import Case, Expect, Kind
 from tests.fuzz.nifti_bytes import Forms, encode, pack
-from tests.fuzz.world import AFFINE, BRAIN, LABEL, SCAN, World, brain, head, lesions
+from tests.fuzz.world import AFFINE, BRAIN, LABEL, OBLIQUE, SCAN, World, brain, head, lesions
 
 TOLERANCE = 1e-3  # of a probability; a voxel of a mask may differ where its probability is this close to the threshold
 ORDERS = tuple(
@@ -35,7 +35,7 @@ FORMS = {"both": Forms(), "sform alone": Forms(1, 0), "qform alone": Forms(0, 1)
 def kinds() -> list[Kind]:
     """What is varied one by one, and all of it together."""
     return [
-        Kind("same: order of axes", _build(lambda rng: {"order": rng.choice(ORDERS)}), 8),
+        Kind("same: order of axes", _build(lambda rng: {"order": rng.choice(ORDERS), "oblique": rng.random() < 0.4}), 8),
         Kind("same: number format", _build(lambda rng: {"dtype": rng.choice(DTYPES), "endian": rng.choice("<>")}), 4),
         Kind("same: scaling", _build(lambda rng: {"scaling": rng.choice(SCALINGS)}), 3),
         Kind("same: sform or qform", _build(lambda rng: {"forms": rng.choice(list(FORMS)), "order": rng.choice(ORDERS)}), 3),
@@ -59,15 +59,15 @@ def _everything(rng: Random) -> dict[str, object]:
     }
 
 
-def turned(data: np.ndarray, order: str) -> tuple[np.ndarray, np.ndarray]:
+def turned(data: np.ndarray, order: str, affine: np.ndarray = AFFINE) -> tuple[np.ndarray, np.ndarray]:
     """The voxels with their axes in another order, and the affine that keeps each in its place."""
     ornt = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(order))
-    return apply_orientation(data, ornt), AFFINE @ inv_ornt_aff(ornt, data.shape)
+    return apply_orientation(data, ornt), affine @ inv_ornt_aff(ornt, data.shape)
 
 
 def written(data: np.ndarray, path: Path, how: dict[str, object]) -> Path:
     """Write one of the many files of an image. Returns: its path, whose end may have changed."""
-    values, affine = turned(data, str(how.get("order", "RAS")))
+    values, affine = turned(data, str(how.get("order", "RAS")), OBLIQUE if how.get("oblique") else AFFINE)
     content = encode(
         values,
         affine,
@@ -97,46 +97,47 @@ def segment_case(how: dict[str, object], masks_too: bool, folder: Path, world: W
     bids = Path(shutil.copytree(world.one, folder / "bids", ignore=shutil.ignore_patterns("*.nii.gz")))
     written(head(), bids / SCAN, how)
     masks = world.masks
-    if masks_too:
+    if masks_too or how.get("oblique"):
         masks = Path(shutil.copytree(world.masks, folder / "masks"))
         for name, data in ((BRAIN, brain()), (LABEL, lesions())):
             (masks / name).unlink()
-            written(data.astype(np.uint8), masks / name, {"order": how.get("order", "RAS")})
+            written(data.astype(np.uint8), masks / name, {key: how[key] for key in ("order", "oblique") if key in how})
     out = folder / "out"
-    exact = how.get("forms", "both") != "qform alone"
+    exact = how.get("forms", "both") != "qform alone" and not how.get("oblique")
+    usual = world.out_oblique if how.get("oblique") else world.out
 
     def check(_: str) -> str:
-        return difference(out, world, str(how.get("order", "RAS")), exact=exact)
+        return difference(out, usual, str(how.get("order", "RAS")), exact=exact)
 
     words = ", ".join(str(getattr(value, "__name__", value)) for value in how.values())
     return Case((str(bids), str(out), "participant", *world.flags(masks)), Expect.RIGHT, (), out, check, words)
 
 
-def difference(out: Path, world: World, order: str, *, exact: bool) -> str:
+def difference(out: Path, usual_out: Path, order: str, *, exact: bool) -> str:
     """In what a run differs from that of the usual file; '' where in nothing."""
     problems = []
-    usual = sorted(path.relative_to(world.out) for path in world.out.rglob("*.nii.gz"))
+    usual = sorted(path.relative_to(usual_out) for path in usual_out.rglob("*.nii.gz"))
     found = sorted(path.relative_to(out) for path in out.rglob("*.nii.gz"))
     if usual != found:
         return f"other files: {sorted(map(str, {*usual} ^ {*found}))[:3]}"
     for name in usual:
-        a, b = nib.load(world.out / name), nib.load(out / name)
+        a, b = nib.load(usual_out / name), nib.load(out / name)
         data, affine = np.asanyarray(a.dataobj), a.affine
         if "space-orig" in str(name):
-            data, affine = turned(data, order)
-        problem = _unlike(data, np.asanyarray(b.dataobj), str(name), world, exact=exact)
+            data, affine = turned(data, order, a.affine)
+        problem = _unlike(data, np.asanyarray(b.dataobj), str(name), exact=exact)
         if not problem and not np.allclose(affine, b.affine, atol=0 if exact else 1e-4):
             problem = f"affine {b.affine.tolist()}, expected {affine.tolist()}"
         problems += [f"{name.name}: {problem}"] if problem else []
     if exact:
-        problems += [f"{name} differs" for name in TABLES if (world.out / name).read_bytes() != (out / name).read_bytes()]
+        problems += [f"{name} differs" for name in TABLES if (usual_out / name).read_bytes() != (out / name).read_bytes()]
     return "; ".join(problems[:3])
 
 
 TABLES = ("sub-01/sub-01_desc-quality_flags.tsv", "sub-01/anat/sub-01_space-individual_desc-lesions_dseg.tsv")
 
 
-def _unlike(usual: np.ndarray, found: np.ndarray, name: str, world: World, *, exact: bool) -> str:
+def _unlike(usual: np.ndarray, found: np.ndarray, name: str, *, exact: bool) -> str:
     if usual.shape != found.shape:
         return f"shape {found.shape}, expected {usual.shape}"
     if np.array_equal(usual, found):

@@ -69,6 +69,7 @@ def test_the_table_counts_each_end_once() -> None:
     ]
 
 
+@pytest.mark.timeout(600)  # some 30 s on an idle core, ten times that beside other work
 @pytest.mark.skipif(sys.platform != "linux", reason="the harness forks and reads /proc")
 def test_a_few_dozen_inputs(project_root: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tests.fuzz", "--quick", "-n", "40", "--seed", "8", "--tmp", str(tmp_path)]

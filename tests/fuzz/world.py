@@ -8,10 +8,14 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 SHAPE = (22, 26, 20)
 VOXEL_MM = 5.0
 AFFINE = np.array([[5.0, 0, 0, -53.0], [0, 5.0, 0, -66.0], [0, 0, 5.0, -42.0], [0, 0, 0, 1.0]])  # exact in single precision
+OBLIQUE = AFFINE.copy()  # the same head, turned by some 25 degrees; rounded to single precision, as a header holds it
+OBLIQUE[:3, :3] = 5.0 * Rotation.from_euler("xyz", (12, -8, 20), degrees=True).as_matrix()
+OBLIQUE = OBLIQUE.astype(np.float32).astype(np.float64)
 SCAN = "sub-01/anat/sub-01_FLAIR.nii.gz"
 BRAIN = "sub-01/anat/sub-01_desc-brain_mask.nii.gz"
 LABEL = "sub-01/anat/sub-01_label-L_desc-all_mask.nii.gz"
@@ -50,6 +54,16 @@ class World:
         return self.root / "out"
 
     @property
+    def oblique(self) -> Path:
+        """The data set `one` with an oblique scan."""
+        return self.root / "oblique"
+
+    @property
+    def out_oblique(self) -> Path:
+        """What segment wrote of it."""
+        return self.root / "out_oblique"
+
+    @property
     def out_two(self) -> Path:
         """What segment and group wrote of `two`."""
         return self.root / "out_two"
@@ -74,6 +88,11 @@ def make_world(root: Path) -> World:
     describe(world.masks, DatasetType="derivative")
     put(brain(), AFFINE, world.masks / BRAIN, np.uint8)
     put(lesions(), AFFINE, world.masks / LABEL, np.uint8)
+    write_raw(world.oblique, [])
+    put(head(), OBLIQUE, world.oblique / SCAN, np.int16)
+    describe(root / "masks_oblique", DatasetType="derivative")
+    put(brain(), OBLIQUE, root / "masks_oblique" / BRAIN, np.uint8)
+    put(lesions(), OBLIQUE, root / "masks_oblique" / LABEL, np.uint8)
     for name, shift in (("reference", 0), ("predicted", 1)):
         put(lesions(shift), AFFINE, root / "masks_of" / name / "case-1.nii.gz", np.uint8)
     _write_model(world.model)
