@@ -12,12 +12,13 @@ from urllib.parse import quote, unquote, urlparse
 from bids_app.description import describe
 from bids_app.entities import Entities, xfm_name
 from bids_app.errors import BidsAppError, CannotCreate
-from bids_app.files import make_folder, read_json, write_json, write_text
+from bids_app.files import make_folder, read_json, require_inside, write_json, write_text
 from bids_app.tables import Column, read_table, write_table
 
 __all__ = ["DESCRIPTIONS", "Derivatives", "start", "unresolved_sources", "write_json", "write_participants", "write_text"]
 
 BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "group_*", "*_timeline.*", "*_flags.*", "*_table.*")
+_SHARED_FOLDERS = ("logs", "logs/complete", "logs/locks", "logs/begun")  # of every participant: no link there may lead elsewhere
 DESCRIPTIONS = {  # every desc- label of the output tree
     "all": "Every lesion of one visit.",
     "brain": "Brain.",
@@ -114,6 +115,8 @@ def start(
         another data set.
     """
     _refuse(root, raw, command_name)
+    for name in _SHARED_FOLDERS:
+        require_inside(root / name, root)
     make_folder(root)
     known = {name: folder for name, folder in (links or {}).items() if name != "raw"}
     derivatives = Derivatives(root, raw, known)

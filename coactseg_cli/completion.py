@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.errors import BidsAppError, MadeDifferently
-from bids_app.files import read_json, require_inside, write_json
+from bids_app.files import read_json, require_tree_inside, write_json
 from coactseg_cli import __version__, config_file
 from coactseg_cli.config import Inference, Pairing, SegmentConfig
 
@@ -179,7 +179,7 @@ def begin(out_dir: Path, subject: str) -> None:
 
     Raises: CannotCreate where a link in OUT would lead what is written elsewhere.
     """
-    require_inside(out_dir / f"sub-{subject}", out_dir)
+    require_tree_inside(out_dir / f"sub-{subject}", out_dir)
     _path(out_dir, subject).unlink(missing_ok=True)
     for path in sorted((out_dir / f"sub-{subject}").rglob(".tmp-*")):
         if path.is_dir():
