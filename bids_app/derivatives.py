@@ -115,8 +115,6 @@ def start(
         another data set.
     """
     _refuse(root, raw, command_name)
-    for name in _SHARED_FOLDERS:
-        require_inside(root / name, root)
     make_folder(root)
     known = {name: folder for name, folder in (links or {}).items() if name != "raw"}
     derivatives = Derivatives(root, raw, known)
@@ -211,6 +209,8 @@ def _refuse(root: Path, raw: Path | None, command_name: str) -> None:
     if content and command_name not in names:
         msg = f"{root}: the folder holds another data set ({content.get('Name', 'no name')!r}). Choose an empty folder for the output."
         raise CannotCreate(msg)
+    for name in _SHARED_FOLDERS:
+        require_inside(root / name, root)
 
 
 def _read_description(root: Path) -> dict[str, Any]:
