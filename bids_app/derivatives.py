@@ -12,12 +12,13 @@ from urllib.parse import quote, unquote, urlparse
 from bids_app.description import describe
 from bids_app.entities import Entities, xfm_name
 from bids_app.errors import BidsAppError, CannotCreate
-from bids_app.files import make_folder, read_json, remove_leftovers, write_json, write_text
+from bids_app.files import make_folder, read_json, remove_leftovers, require_inside, write_json, write_text
 from bids_app.tables import Column, read_table, write_table
 
 __all__ = ["DESCRIPTIONS", "Derivatives", "start", "unresolved_sources", "write_json", "write_participants", "write_text"]
 
 BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "group_*", "*_timeline.*", "*_flags.*", "*_table.*")
+_SHARED_FOLDERS = ("logs", "logs/complete", "logs/locks", "logs/begun", "logs/ids", "logs/running")  # of every participant: no link there may lead elsewhere
 DESCRIPTIONS = {  # every desc- label of the output tree
     "all": "Every lesion of one visit.",
     "brain": "Brain.",
@@ -211,6 +212,8 @@ def refuse_foreign(root: Path, raw: Path | None, command_name: str = "coactseg")
     if content and command_name not in names:
         msg = f"{root}: the folder holds another data set ({content.get('Name', 'no name')!r}). Choose an empty folder for the output."
         raise CannotCreate(msg)
+    for name in _SHARED_FOLDERS:
+        require_inside(root / name, root)
 
 
 def _read_description(root: Path) -> dict[str, Any]:

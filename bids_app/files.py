@@ -108,21 +108,26 @@ def make_folder(folder: Path) -> None:
         raise CannotCreate(msg) from error
 
 
-def require_inside(folder: Path, root: Path) -> None:
-    """A link inside an output must not lead what is written elsewhere.
+def require_inside(path: Path, root: Path) -> None:
+    """A link inside an output must not lead what is written elsewhere; what does not exist passes.
 
     Args:
-        folder: root or below it; neither it nor a folder below it may be a link that leaves root. What does not exist passes.
+        path: root or below it.
         root: the output; it may be a link itself.
 
-    Raises: CannotCreate.
+    Raises: CannotCreate where the path leaves root.
     """
-    home = root.resolve()
-    below = (Path(place, name) for place, names, _ in os.walk(folder) for name in names)
-    for path in (folder, *below):
-        if not path.resolve().is_relative_to(home):
-            msg = f"{path}: leads to {path.resolve()}, outside of the output {root}; nothing is written through it. Remove the link."
-            raise CannotCreate(msg)
+    if not path.resolve().is_relative_to(root.resolve()):
+        msg = f"{path}: leads to {path.resolve()}, outside of the output {root}; nothing is written through it. Remove the link."
+        raise CannotCreate(msg)
+
+
+def require_tree_inside(folder: Path, root: Path) -> None:
+    """As require_inside, for a folder and every folder below it. Raises: CannotCreate."""
+    require_inside(folder, root)
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            require_inside(Path(place, name), root)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from bids_app.files import remove_leftovers, require_inside
+from bids_app.files import remove_leftovers, require_tree_inside
 from coactseg_cli.completion import Record, begun_folder, content_hash, is_as_written, path_of, read_complete, write, write_begun
 
 
@@ -35,7 +35,7 @@ def begin(out_dir: Path, subject: str, record: Record | None = None) -> None:
 
     Raises: OSError; CannotCreate, also where a link in OUT would lead what is written elsewhere.
     """
-    require_inside(out_dir / f"sub-{subject}", out_dir)
+    require_tree_inside(out_dir / f"sub-{subject}", out_dir)
     complete, begun = path_of(out_dir, subject), begun_folder(out_dir, subject)
     sweep(out_dir, subject)
     if complete.exists() or not (begun / "ids").is_dir():

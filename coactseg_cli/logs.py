@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bids_app.files import make_folder, require_inside, write_text
+from bids_app.files import make_folder, write_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -70,7 +70,6 @@ def open_log(out_dir: Path, effective: str) -> RunLog:
     Raises: CannotCreate.
     """
     logs = out_dir / "logs"
-    require_inside(logs, out_dir)
     log = RunLog(logs / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}")
     make_folder(log.folder)
     write_text(log.folder / "coactseg.toml", effective)

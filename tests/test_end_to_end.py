@@ -110,6 +110,22 @@ def test_a_second_run_changes_nothing(road, tiny_bids, tiny_labels, tiny_model_p
     assert "threshold" in capsys.readouterr().err
 
 
+def test_a_dry_run_says_that_everybody_is_complete(road, tiny_bids, tiny_labels, tiny_model_path, capsys):
+    flags = ["-d", f"labels={tiny_labels}", "--model", str(tiny_model_path), "--threshold-all", "0.4", "--threshold-new", "0.4"]
+    assert main([str(tiny_bids), str(road), "participant", *flags, "--dry-run", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [(entry["participant"], entry["state"]) for entry in said["participants"]] == [(f"sub-0{i}", "complete") for i in (1, 2, 3)]
+    assert said["participants"][0]["pairs"] == [{"baseline": "ses-01", "followup": "ses-02"}]
+    again = [*flags[2:], "-d", f"prep={road}", "--dry-run", "--json"]
+    assert main([str(tiny_bids), str(road.parent / "other"), "participant", *again]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["dataset"], said["counts"]["to_do"]) == (str(road), 3)
+    assert (road / said["participants"][0]["visits"][1]["path"]).is_file()
+    for words in (["--from-probabilities"], ["--reports-only"]):
+        assert main([str(tiny_bids), str(road), "participant", *words, "--dry-run", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["counts"]["to_do"] == 3
+
+
 def test_reading_the_output_again_gives_the_same_files(road, tiny_bids, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(road, out)

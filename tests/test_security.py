@@ -15,7 +15,7 @@ import nibabel as nib
 import pytest
 
 from bids_app.errors import CannotCreate
-from bids_app.files import require_inside
+from bids_app.files import require_tree_inside
 from coactseg_cli.__main__ import main
 from coactseg_cli.logs import RunLog, to_stderr
 from coactseg_cli.participant import message_of
@@ -111,11 +111,11 @@ def test_a_link_that_leaves_the_output_is_refused(tmp_path):
     (out / "sub-04").symlink_to("sub-02")  # stays inside
     for name in ("sub-01", "sub-03"):
         with pytest.raises(CannotCreate, match="outside of the output"):
-            require_inside(out / name, out)
+            require_tree_inside(out / name, out)
     for name in ("sub-02", "sub-04", "sub-05"):
-        require_inside(out / name, out)
+        require_tree_inside(out / name, out)
     (tmp_path / "link").symlink_to(out)  # OUT itself may be a link
-    require_inside(tmp_path / "link" / "sub-02", tmp_path / "link")
+    require_tree_inside(tmp_path / "link" / "sub-02", tmp_path / "link")
 
 
 def test_nothing_is_written_through_a_link_in_the_output(tiny_bids, tmp_path):
