@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -214,6 +215,16 @@ echo "$((100 + $(grep -c '^--$' "$CLUSTER/submitted")));here"
 """
 
 
+LISTING = {
+    "participants": [
+        {"participant": "sub-a1", "state": "changed", "reason": 'sub-b2 is "to_do"'},
+        {"participant": "sub-b2", "state": "complete"},
+        {"participant": "sub-c3", "state": "to_do"},
+        {"participant": "sub-d4", "state": "cannot_be_done"},
+    ]
+}
+
+
 def _submit(cluster: Path, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
     (cluster / "sbatch").write_text(SBATCH)
     (cluster / "scontrol").write_text('#!/bin/sh\necho "MaxArraySize            = ${LONGEST:-1001}"\n')
@@ -257,6 +268,8 @@ def test_who_is_complete_is_not_submitted_unless_everyone_or_a_list_is_asked_for
     assert who(WHO="all") == ["a1", "b2"]
     (cluster / "mine").write_text("sub-a1\n\n")
     assert who(WHO=str(cluster / "mine")) == ["a1"]
+    (cluster / "apptainer").write_text("#!/bin/sh\ncat << END\n" + json.dumps(LISTING, indent=1) + "\nEND\n")
+    assert who(WHO="program", APPTAINER=str(cluster / "apptainer")) == ["a1", "c3"]
     (complete / "sub-b2.json").touch()
     (cluster / "submitted").unlink()
     assert who() == []
