@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -348,3 +349,12 @@ def test_help_works_with_read_only_root_foreign_user_no_home_no_network():
     assert "user 54321 is unknown" in done.stdout
     assert "Read-only file system" in done.stdout
     assert "nothing was written" in done.stderr  # --version went well, and the script noticed that no data set was made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not _can_sandbox(), reason="bubblewrap is not installed, or may not make namespaces here")
+def test_a_run_in_the_sandbox_writes_what_the_same_run_outside_writes():
+    done = _run(HPC / "test_container.sh", Path(sys.executable).parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\d+ files are the same, \d+ of them \(every image, table, transform\) byte for byte", done.stdout)
