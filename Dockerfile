@@ -5,8 +5,10 @@
 #
 # TORCH_INDEX_URL chooses the build of torch: PyTorch's index for CPUs makes an image of a third of the size.
 # HD_BET_WEIGHTS_URL and HD_BET_WEIGHTS_SHA256 bake in HD-BET's parameter files (docs/containers.md).
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+# The base is pinned to a full version; a release names its digest: --build-arg BASE_IMAGE=python@sha256:... (docs/containers.md).
+ARG BASE_IMAGE=python:3.11.14-slim-bookworm
 FROM ${BASE_IMAGE}
+ARG BASE_IMAGE
 
 ARG TORCH_INDEX_URL=""
 ARG HD_BET_WEIGHTS_URL=""
@@ -45,6 +47,7 @@ ENV HOME=/tmp \
     COACTSEG_DOCKER_TAG=${COACTSEG_DOCKER_TAG}
 
 LABEL org.opencontainers.image.title="CoactSeg" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
       org.opencontainers.image.description="All and new multiple sclerosis lesions on FLAIR MRI. Research use only." \
       org.opencontainers.image.licenses="MIT"
 

@@ -4,7 +4,10 @@
 #   make test-all         the slow tests too
 #   make check            lint, types, import contracts, tests
 #   make fuzz             thousands of bad and unusual inputs: [N=2000] [SEED=0] [BUDGET=seconds] [ARGS="--only 17"]
-#   make test-container   the example under a read-only root, a foreign user, no HOME, no network (needs bubblewrap)
+#   make test-container   the example under a read-only root, a foreign user, no HOME, no network, compared with a run outside (needs bubblewrap)
+#   make test-slurm       cohorts on a real SLURM that is started for it, with a task that fails and one that is killed (root, slurm-wlm, munge)
+#   make boutiques        hpc/boutiques/coactseg.json anew from the options, validated by Boutiques' own tool
+#   make sbom             sbom.cdx.json: what is installed, in CycloneDX
 #   make bench-evaluate   how long `coactseg evaluate` takes, beside medpy (installed here; N=20 for fewer cases)
 #   make bench            inference and whole runs against the published way, into docs/performance.md: PREPARED="DIR DIR" BIDS=DIR MASKS=DIR OUT=DIR
 #   make bench-train      a training step and its samples against the published way
@@ -36,8 +39,8 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-all check lint format types contracts fuzz test-container bench bench-evaluate bench-train bench-ablation bench-accuracy \
-	leave-one-out calibrate noise-floor faults long-cohort audit constraints clean
+.PHONY: help demo test test-all check lint format types contracts fuzz test-container test-slurm boutiques sbom bench bench-evaluate \
+	bench-train bench-ablation bench-accuracy leave-one-out calibrate noise-floor faults long-cohort audit constraints clean
 
 help:
 	@sed -n '/^SHELL/q; s/^# \{0,1\}//p' Makefile
@@ -97,6 +100,19 @@ fuzz: $(VENV)/.test
 
 test-container: $(VENV)/.run
 	hpc/test_container.sh $(BIN)
+
+test-slurm: $(VENV)/.test
+	hpc/test_slurm.sh $(BIN)
+
+boutiques: $(VENV)/.test
+	$(INSTALL) "boutiques==0.5.33" "cyclonedx-python-lib[json-validation]==11.12.0"
+	$(BIN)/coactseg --bids-exec-spec > hpc/boutiques/coactseg.json
+	$(BIN)/bosh validate hpc/boutiques/coactseg.json
+	$(BIN)/bosh invocation -i hpc/boutiques/invocation.json hpc/boutiques/coactseg.json
+	$(BIN)/python -m pytest tests/test_hpc_platforms.py
+
+sbom: $(VENV)/.run
+	$(BIN)/python hpc/sbom.py sbom.cdx.json
 
 bench-evaluate: $(VENV)/.run
 	$(INSTALL) "medpy==0.5.2"

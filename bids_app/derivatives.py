@@ -18,7 +18,8 @@ from bids_app.tables import Column, read_table, write_table
 __all__ = ["DESCRIPTIONS", "Derivatives", "start", "unresolved_sources", "write_json", "write_participants", "write_text"]
 
 BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "group_*", "*_timeline.*", "*_flags.*", "*_table.*")
-_SHARED_FOLDERS = ("logs", "logs/complete", "logs/locks", "logs/begun", "logs/ids", "logs/running")  # of every participant: no link there may lead elsewhere
+# of every participant: no link there may lead elsewhere
+_SHARED_FOLDERS = ("logs", "logs/complete", "logs/locks", "logs/begun", "logs/ids", "logs/running")
 DESCRIPTIONS = {  # every desc- label of the output tree
     "all": "Every lesion of one visit.",
     "brain": "Brain.",

@@ -35,6 +35,8 @@ if [[ -n ${HD_BET_WEIGHTS_URL:-} ]]; then
     "$prefix/bin/python" "$here/fetch_weights.py" "$HD_BET_WEIGHTS_URL" "$HD_BET_WEIGHTS_SHA256" "$weights"
 fi
 
+"$prefix/bin/python" "$here/sbom.py" "$prefix/sbom.cdx.json"
+
 # any user may run it; nobody may change it
 chmod -R a+rX,go-w "$prefix"
 for point in bids out work data scratch models; do

@@ -1,8 +1,8 @@
 """Software bill of materials of a Python environment, CycloneDX 1.6 JSON: sbom.py OUT.json [NAME]; needs nothing but Python.
 
-Run it with the interpreter of the environment: `make sbom` for .venv, `python3 hpc/sbom.py /dev/stdout` in an image. It lists what is
-installed for NAME (default coactseg-cli) and everything that this needs, extras left out; of each its version, licence, hashes of none (pip
-keeps none), and what it needs itself. System libraries of an image are not in it: a scanner of images lists those.
+Run it with the interpreter of the environment: `make sbom` for .venv; an image has its own in /opt/coactseg/sbom.cdx.json. It lists NAME
+(coactseg-cli) and what this needs here, extras left out: version, licence, what each needs itself. Hashes are not in it, as pip keeps none;
+nor are the system libraries of an image, which a scanner of images lists.
 """
 
 from __future__ import annotations

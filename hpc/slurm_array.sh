@@ -82,11 +82,14 @@ run=$!
 # SLURM's warning goes to this script alone, or to everything at once; either way the program ends cleanly upon SIGTERM.
 told=
 trap 'told=1; kill -TERM "$run" 2> /dev/null || true' USR1 TERM
-while kill -0 "$run" 2> /dev/null; do # a signal cuts wait short
-    wait "$run" || true
-done
-code=0
-wait "$run" || code=$? # bash still knows it
+while # a signal cuts wait short
+    code=0
+    wait "$run" || code=$?
+    kill -0 "$run" 2> /dev/null
+do :; done
+last=0
+wait "$run" || last=$?
+[[ $last -eq 127 ]] || code=$last # it ended while wait was cut short; 127: bash has told its code already
 
 [[ -n $told && $code -ne 0 ]] || exit "$code"
 now=$(date +%s)

@@ -3,6 +3,7 @@
 #
 #   slurm_here.sh FOLDER COMMAND...     start munged, slurmctld and slurmd, run the command in that cluster, stop the daemons
 #
+# A job that goes back into the queue rests for cred_expire seconds: 15 here, 120 by default.
 # Needs root and Debian's slurm-wlm and munge (75: a daemon does not start; 77: they are not installed, or this is not root). Leaves every
 # configuration of the machine alone. The command sees SLURM_CONF; its exit code is handed on.
 set -euo pipefail
@@ -50,7 +51,7 @@ SlurmdPort=$daemon
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$place/munge/socket
+AuthInfo=socket=$place/munge/socket,cred_expire=15
 CredType=cred/munge
 StateSaveLocation=$place/state
 SlurmdSpoolDir=$place/spool
@@ -67,7 +68,7 @@ AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/builtin
-SchedulerParameters=requeue_delay=0,batch_sched_delay=1
+SchedulerParameters=batch_sched_delay=1
 SlurmdParameters=config_overrides
 ReturnToService=2
 JobRequeue=1
@@ -84,8 +85,10 @@ export SLURM_CONF=$place/slurm.conf
 unset "${!SLURM_JOB@}" "${!SLURM_ARRAY@}" "${!SBATCH_@}"
 
 daemons=()
+work=
 # shellcheck disable=SC2317 # the trap calls it
 stop() {
+    [[ -z $work ]] || kill "$work" 2> /dev/null || true
     squeue --noheader --format=%A 2> /dev/null | sort -u | xargs --no-run-if-empty timeout 10 scancel --full 2> /dev/null || true
     for _ in $(seq 50); do
         [[ -n $(squeue --noheader 2> /dev/null || true) ]] || break
@@ -95,6 +98,8 @@ stop() {
     for pid in "${daemons[@]}"; do wait "$pid" 2> /dev/null || true; done
 }
 trap stop EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
 
 start() { # NAME COMMAND... in the foreground of a process that we own
     local name=$1
@@ -124,6 +129,8 @@ for _ in $(seq 300); do
 done
 [[ $state == idle ]] || give_up "the node is '$state', not idle"
 
+"$@" < /dev/null &
+work=$!
 code=0
-"$@" || code=$?
+wait "$work" || code=$?
 exit "$code"

@@ -9,9 +9,10 @@
 #
 #   AT_ONCE           tasks at once (20)
 #   COACTSEG_IMAGE    the image (coactseg.sif);  APPTAINER: the program (apptainer)
-#   WHO               file of labels, one a line (default: those of BIDS that OUT/logs/complete does not have)
-#                     WHO=all submits everyone: for changed scans or options, which only the program itself sees. A task whose participant
-#                     is complete ends at once.
+#   WHO               who is submitted (default: those of BIDS that OUT/logs/complete does not have)
+#                     program: asks the program in the image (--dry-run --json, here), which also sees changed scans and options
+#                     all: everyone; a task whose participant is complete ends at once
+#                     FILE: labels, one a line
 set -euo pipefail
 
 die() {
@@ -46,6 +47,12 @@ case ${WHO:-} in
     '') "$array" --list "$bids" | while IFS= read -r label; do
         [[ -e $out/logs/complete/sub-$label.json ]] || echo "$label"
     done > "$list" ;;
+    program)
+        "${APPTAINER:-apptainer}" run --cleanenv --containall --bind "$bids:/bids:ro" --bind "$out:/out" "$COACTSEG_IMAGE" \
+            segment /bids /out participant --dry-run --json "$@" > "$logs/dry-run.json" || die "the program in the image made no list"
+        tr -d '\n' < "$logs/dry-run.json" | { grep -oE '"participant": *"sub-[0-9A-Za-z+]+", *"state": *"(to_do|changed)"' || true; } |
+            sed -E 's/^"participant": *"sub-([^"]+)".*/\1/' > "$list"
+        ;;
     all) "$array" --list "$bids" > "$list" ;;
     *) sed -E 's/^sub-//; /^[[:space:]]*$/d' "$WHO" > "$list" ;;
 esac

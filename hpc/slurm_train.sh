@@ -63,11 +63,14 @@ tasks=$!
 
 # Where only this script is signalled, the tasks have to hear of it; srun passes it on.
 trap 'kill -USR1 "$tasks" 2> /dev/null || true' USR1 TERM
-while kill -0 "$tasks" 2> /dev/null; do # a signal cuts wait short
-    wait "$tasks" || true
-done
-code=0
-wait "$tasks" || code=$? # bash still knows it
+while # a signal cuts wait short
+    code=0
+    wait "$tasks" || code=$?
+    kill -0 "$tasks" 2> /dev/null
+do :; done
+last=0
+wait "$tasks" || last=$?
+[[ $last -eq 127 ]] || code=$last # it ended while wait was cut short; 127: bash has told its code already
 
 [[ $code -eq 75 ]] || exit "$code"
 if [[ ${SLURM_RESTART_COUNT:-0} -ge ${MAX_RESTARTS:-100} ]]; then

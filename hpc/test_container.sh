@@ -14,7 +14,8 @@ shift
 compare=
 if [[ $# -eq 0 ]]; then
     compare=1
-    set -- segment /bids /out participant --work-dir /scratch --nprocs 1
+    options=(participant --participant-label 01 03 --nprocs 1)
+    set -- segment /bids /out "${options[@]}" --work-dir /scratch
 fi
 
 command -v bwrap > /dev/null || {
@@ -91,5 +92,5 @@ echo "== written: $(find "$tmp/out" -type f | wc -l) files"
 [[ -n $compare ]] || exit 0
 echo "== the same outside"
 cd "$project"
-COACTSEG_HD_BET_WEIGHTS=$weights "$bin/python" -m coactseg_cli segment "$tmp/bids" "$tmp/outside" participant --work-dir "$tmp/scratch-outside" --nprocs 1
+COACTSEG_HD_BET_WEIGHTS=$weights "$bin/python" -m coactseg_cli segment "$tmp/bids" "$tmp/outside" "${options[@]}" --work-dir "$tmp/scratch-outside"
 "$bin/python" "$project/hpc/compare_outputs.py" "$tmp/out" "$tmp/outside" "/bids=$tmp/bids"

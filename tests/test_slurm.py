@@ -106,7 +106,7 @@ def _kill(task: str) -> None:
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_text().split("\0")
             environment = set((folder / "environ").read_text().split("\0"))
-            if {"submitit.core._submit", "coactseg_cli"} & set(words) and wanted <= environment:
+            if "python" in Path(words[0]).name and {"submitit.core._submit", "coactseg_cli"} & set(words) and wanted <= environment:
                 os.kill(int(folder.name), signal.SIGKILL)
                 return
     pytest.fail(f"no program of {task}")

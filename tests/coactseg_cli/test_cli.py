@@ -20,6 +20,7 @@ from coactseg_cli.config import (
     Anatomical,
     DatasetConfig,
     EvaluateConfig,
+    Executor,
     Inference,
     Missing,
     Normalize,
@@ -95,6 +96,10 @@ EVERY_OPTION: list[tuple[str, str, str, Any]] = [
     ("--reports-only", "run", "reports_only", True),
     ("--from-probabilities", "run", "from_probabilities", True),
     ("--from-masks {tmp}", "run", "from_masks", "{tmp}"),
+    ("--executor slurm", "run", "executor", Executor.SLURM),
+    ("--executor slurm --slurm partition=long exclusive", "run", "slurm", {"partition": "long", "exclusive": ""}),
+    ("--slurm-array-parallelism 7", "run", "slurm_array_parallelism", 7),
+    ("--executor slurm --no-wait", "run", "wait", False),
     ("-vv", "run", "verbose", 2),
 ]
 
