@@ -53,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(results) < len(numbers):
         print(f"stopped after {options.budget} s: {len(results)} of {len(numbers)} inputs")
     bad = [result for result in results if result.failures]
+    again = f"--seed {options.seed}{' --quick' if options.quick else ''}{f' --kind {options.kind!r}' if options.kind else ''} --only"
     for result in bad:
-        print(f"--seed {options.seed} --only {result.number}  {result.kind} ({result.what}): {'; '.join(result.failures)}")
+        print(f"{again} {result.number}  {result.kind} ({result.what}): {'; '.join(result.failures)}")
     return 1 if bad else 0
 
 
