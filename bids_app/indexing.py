@@ -77,7 +77,7 @@ def list_files(bids_dir: Path, subjects: Sequence[str], database_dir: Path | Non
 
 def _subject_of(file: Any) -> str:
     """By the folder: PyBIDS asks its database once more for the entities of each file, which doubles the time of 10,000 participants."""
-    folder = next((part for part in Path(file.path).parts if _LABEL.fullmatch(part)), None)
+    folder = next((part for part in reversed(Path(file.path).parts) if _LABEL.fullmatch(part)), None)
     return str(file.entities["subject"]) if folder is None else folder[4:]
 
 
