@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bids_app.cases import LabelKind, Scan, SubjectFailure, Timeline
 from bids_app.entities import Entities, strip_prefix, try_parse
-from bids_app.errors import AmbiguousScan, BidsAppError, MissingScan, NoInput, NothingMatched
+from bids_app.errors import AmbiguousScan, BidsAppError, InvalidDataset, MissingScan, NoInput, NothingMatched
 from bids_app.filters import Query, read_query
 from bids_app.indexing import check_description, find_subjects, list_files
 from bids_app.maskpairs import read_mask_pairs
@@ -133,6 +133,10 @@ def _scans(paths: Sequence[Path], wanted: _Wanted) -> list[Scan]:
 
 def _require_content(visits: Sequence[Scan]) -> None:
     for visit in visits:
+        if missing := [folder for folder in visit.entities.visit().split("_") if folder not in visit.path.parent.parts]:
+            named = visit.entities.visit()
+            msg = f"{visit.path}: its name says {named}, but it lies in no folder {missing[0]}. Whose is it? Rename or move it."
+            raise InvalidDataset(msg)
         if not visit.path.is_file():
             why = "a broken link, a folder or an old database"
             msg = f"{visit.path}: listed, but not a file ({why}). Fetch it, for instance with datalad get."

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from bids_app.cases import PreparedScan
+from bids_app.dataset import read_timelines
 from bids_app.entities import parse
 from bids_app.errors import InvalidDataset, UnreadableImage
 from bids_app.indexing import list_files
 from coactseg_cli.__main__ import main
 from coactseg_cli.cohort.results import read as read_results
-from coactseg_cli.errors import GridMismatch
+from coactseg_cli.config import SkullStrip
+from coactseg_cli.errors import BrainExtractionFailed, GridMismatch
 from coactseg_cli.lesion_maps import Grids, read_grids
+from coactseg_cli.preprocessing.brain_extraction import extract
 from coactseg_cli.preprocessing.transforms import UnreadableTransform, read_itk, write_itk
 from coactseg_cli.rereading import _probability
 from coactseg_cli.volumes import Volume, save
@@ -80,3 +83,16 @@ def test_files_are_given_to_the_participant_in_whose_folder_they_lie(tmp_path: P
     (bids / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
     found = list_files(bids, ["01", "1"], None)
     assert {s: [p.name for p in paths] for s, paths in found.items()} == {s: [f"sub-{s}_FLAIR.nii.gz"] for s in ("01", "1")}
+
+
+def test_a_scan_in_the_folder_of_another_participant_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sub-01/anat").mkdir(parents=True)
+    (tmp_path / "sub-01/anat/sub-02_FLAIR.nii.gz").touch()
+    failures = read_timelines(tmp_path, validate=False).failures
+    assert [f.subject for f in failures] == ["01"]
+    assert "its name says sub-02, but it lies in no folder sub-02" in failures[0].message
+
+
+def test_intensities_without_room_for_a_histogram_are_constant() -> None:
+    with pytest.raises(BrainExtractionFailed, match="constant"):
+        extract(GRID.like(np.linspace(0, 1e-40, GRID.data.size, dtype=np.float32).reshape(GRID.shape)), method=SkullStrip.BUILTIN)
