@@ -146,6 +146,10 @@ def _require_own_names(scans: Sequence[Scan], subject: str) -> None:
 
 def _require_content(visits: Sequence[Scan]) -> None:
     for visit in visits:
+        if missing := [folder for folder in visit.entities.visit().split("_") if folder not in visit.path.parent.parts]:
+            named = visit.entities.visit()
+            msg = f"{visit.path}: its name says {named}, but it lies in no folder {missing[0]}. Whose is it? Rename or move it."
+            raise InvalidDataset(msg)
         if not visit.path.is_file():
             why = "a broken link, a folder or an old database"
             msg = f"{visit.path}: listed, but not a file ({why}). Fetch it, for instance with datalad get."

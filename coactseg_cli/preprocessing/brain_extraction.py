@@ -17,6 +17,7 @@ from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resamp
 from coactseg_cli.preprocessing.transforms import read_given
 from coactseg_cli.volumes import Volume, from_ras, load, same_grid, to_ras
 
+LEAST_RANGE = 1e-30  # of intensities: below it single precision has no room for a histogram
 LEAST_BRAIN_MM3 = 50_000.0  # a tenth of a small adult brain; thick partial coverage passes
 
 
@@ -46,8 +47,9 @@ def extract(
 
     Raises: BrainExtractionFailed where nothing plausible was found, MissingWeights, GridMismatch, UnreadableTransform.
     """
-    if float(native.data.max()) == float(native.data.min()):
-        msg = f"the scan is constant (every voxel is {float(native.data.max()):g}). Leave it out or convert it again."
+    low, high = float(native.data.min()), float(native.data.max())
+    if high - low <= LEAST_RANGE:
+        msg = f"the scan is constant (every voxel is {high:g}). Leave it out or convert it again."
         raise BrainExtractionFailed(msg)
     chosen, why = choose(method, given, hd_bet_weights)
     if chosen == "given" and given is not None:

@@ -42,20 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         warm_up()
         world = make_results(make_world(root / "world"), _say, two=not options.quick)
         warm_further(world)
-        numbers = [options.only] if options.only is not None else range(options.first, options.first + options.n)
+        numbers = options.only or range(options.first, options.first + options.n)
         results = list(_results(options, numbers, root, world))
     finally:
         if not options.keep:
             shutil.rmtree(root, ignore_errors=True)
-    if options.only is not None:
-        one = results[0]
+    for one in results if options.only else ():
         _say(f"{one.kind} ({one.what}), exit code {one.ran.code}\n{one.ran.stdout}\n{one.ran.stderr}")
     print(table(results))
     if len(results) < len(numbers):
         print(f"stopped after {options.budget} s: {len(results)} of {len(numbers)} inputs")
     bad = [result for result in results if result.failures]
+    again = f"--seed {options.seed}{' --quick' if options.quick else ''}{f' --kind {options.kind!r}' if options.kind else ''} --only"
     for result in bad:
-        print(f"--seed {options.seed} --only {result.number}  {result.kind} ({result.what}): {'; '.join(result.failures)}")
+        print(f"{again} {result.number}  {result.kind} ({result.what}): {'; '.join(result.failures)}")
     return 1 if bad else 0
 
 
@@ -66,7 +66,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=3600, help="seconds after which no further input is begun")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="without results of two visits and 10,000 participants")
-    parser.add_argument("--only", type=int, help="number of one input")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of single inputs")
     parser.add_argument("--kind", default="", help="kinds whose name holds this text only")
     parser.add_argument("--tmp", default=None, help="where the inputs lie")
     parser.add_argument("--keep", action="store_true", help="leave them there")
@@ -87,7 +87,7 @@ def _results(options: argparse.Namespace, numbers: Sequence[int], root: Path, wo
     for number in numbers:
         if time.monotonic() - begun > options.budget:
             return
-        kind = (kinds if options.only is not None and not options.kind else chosen)[number % len(chosen)]
+        kind = chosen[number % len(chosen)]
         yield one(kind, options.seed, number, root / f"case-{number}", world, keep=options.keep)
 
 

@@ -144,7 +144,7 @@ ODDITIES: dict[str, tuple[Change, Expect, tuple[str, ...]]] = {
         S,
         (),
     ),
-    "another participant's scan": (_renamed("sub-02_FLAIR.nii.gz"), E, ("sub-01",)),
+    "another participant's scan": (_renamed("sub-02_FLAIR.nii.gz"), R, ("sub-01",)),
     "another session's scan": (_also("sub-01/ses-01/anat/sub-01_ses-02_FLAIR.nii.gz"), E, ("sub-01",)),
     "with and without a session": (_also("sub-01/ses-01/anat/sub-01_ses-01_FLAIR.nii.gz"), R, ("sub-01",)),
     "two runs": (_also("sub-01_run-1_FLAIR.nii.gz", "sub-01_run-2_FLAIR.nii.gz"), R, ("sub-01",)),
