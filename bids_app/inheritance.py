@@ -11,13 +11,15 @@ from bids_app.files import read_json
 
 
 def metadata_of(scan: Path) -> dict[str, Any]:
-    """What the JSON files say of a scan, the nearest winning; {} where there is none. A JSON file that cannot be read says nothing.
+    """What the JSON files say of a scan, the nearest winning; {} where there is none. Broken JSON says nothing.
 
     A file applies that ends as the scan does (`_FLAIR.json`), lies in the scan's folder or in one above it within the data set, and has
     no entity that the scan lacks or has otherwise.
 
     Args:
         scan: a path within a BIDS data set, `sub-01/ses-01/anat/sub-01_ses-01_FLAIR.nii.gz`.
+
+    Raises: NoInput, InvalidDataset for a file that is there and cannot be read.
     """
     fields: dict[str, Any] = {}
     for path in _applying(scan):
@@ -48,5 +50,7 @@ def _stem(path: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
-    except BidsAppError:
+    except BidsAppError as error:
+        if isinstance(error.__cause__, OSError):  # it may say something, and say it the next time
+            raise
         return {}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bids_app.derivatives import Derivatives, write_participants
 from bids_app.errors import NothingMatched
-from bids_app.files import write_text
+from bids_app.files import remove_leftovers, write_text
+from bids_app.locks import locked
 from bids_app.tables import write_table
 from coactseg_cli.cohort.columns import FLAG_COLUMNS, OUTLIER_COLUMNS, SUMMARY_COLUMNS, Status
 from coactseg_cli.cohort.gathering import Cohort, gather
@@ -47,9 +48,13 @@ def group(out_dir: Path, merge: Sequence[Path] = (), raw: Path | None = None) ->
     if not any(row["status"] != Status.NOT_STARTED for row in cohort.rows):
         msg = f"{out_dir} holds no segmented participant; run 'coactseg segment BIDS {out_dir} participant' first"
         raise NothingMatched(msg)
-    _write(cohort, out_dir)
     here = tuple(path.name.removeprefix("sub-") for path in sorted(out_dir.glob("sub-*")) if path.is_dir())
-    write_participants(Derivatives(out_dir), here)
+    with locked(out_dir / "logs" / "locks" / "group"):
+        for name in (*DESCRIPTIONS, "participants"):
+            for extension in (".tsv", ".json", ".html"):
+                remove_leftovers(out_dir / f"{name}{extension}")
+        _write(cohort, out_dir)
+        write_participants(Derivatives(out_dir), here)
     return GroupResult(_said(cohort, out_dir), 1 if cohort.problems else 0)
 
 

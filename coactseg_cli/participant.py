@@ -124,7 +124,7 @@ def _inputs(job: Job) -> str:
         return job.record.inputs
     try:
         return completion.fingerprint(job.timeline, job.tree.raw or job.tree.root)
-    except OSError:  # a file that cannot be looked at: the stage that reads it says so
+    except (OSError, BidsAppError):  # a file that cannot be looked at: the stage that reads it says so
         return ""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bids_app.cases import PreparedTimeline, SubjectFailure, Timeline
+from bids_app.errors import BidsAppError
 from bids_app.locks import Held, locked
 from coactseg_cli import completion
 from coactseg_cli.begun import begin, lock_path
@@ -193,7 +194,7 @@ def _is_complete(plan: Plan, timeline: Timeline | PreparedTimeline, record: comp
         return False
     try:
         inputs = completion.fingerprint(timeline, plan.dataset.bids_dir)
-    except OSError:  # a file that cannot be looked at: the stage that reads it says so
+    except (OSError, BidsAppError):  # a file that cannot be looked at: the stage that reads it says so
         return False
     return completion.is_complete(plan.dataset.out_dir, record, inputs, wanted)
 
