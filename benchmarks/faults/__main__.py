@@ -1,4 +1,4 @@
-"""Seeded faults against coactseg: `python -m benchmarks.faults --n 200 --seed 1`. Prints a table; exit code 1 unless every fault ends well."""
+"""Seeded faults against coactseg: `python -m benchmarks.faults --n 200 --seed 1`. A table; exit code 1 unless every fault ends well."""
 
 from __future__ import annotations
 

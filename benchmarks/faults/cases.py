@@ -63,7 +63,7 @@ def plan(n: int, seed: int, baselines: dict[str, Baseline], *, disks: bool, work
         (0.08, _at_once(rng, baselines)),
     ]
     makers += [(0.04, _disks(rng, baselines["fresh"]))] if disks else []
-    makers += [(0.01, _workers(rng, baselines["fresh"]))] if workers else []
+    makers += [(0.01, _workers(rng))] if workers else []
     total, cases = sum(share for share, _ in makers), []
     for share, maker in makers:
         wanted = max(1, round(n * share / total))
@@ -313,9 +313,10 @@ def _shift_clock(hours: float) -> None:
 
 
 def _at_once(rng: random.Random, baselines: dict[str, Baseline]) -> Iterator[Case]:
+    many = [name for name in ("fresh", "changed", "reread", "force") if name in baselines]
     while True:
         for how in ("same", "same, one killed", "different", "other choices", "same again"):
-            scenario = {"different": "fresh", "other choices": "fresh"}.get(how) or rng.choice([name for name in ("fresh", "changed", "reread", "force") if name in baselines])
+            scenario = "fresh" if how in {"different", "other choices"} else rng.choice(many)
             yield _two(how, scenario, rng.random() * 0.5, rng.random() * baselines[scenario].seconds)
 
 
@@ -411,7 +412,7 @@ def _on_disk(place: Place, size_kb: int, read_only_after_s: float | None) -> Fin
 # ---- processes of a pool
 
 
-def _workers(rng: random.Random, fresh: Baseline) -> Iterator[Case]:
+def _workers(rng: random.Random) -> Iterator[Case]:
     while True:
         yield _worker(rng.uniform(2, 20))
 

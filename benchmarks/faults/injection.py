@@ -34,7 +34,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at the k-th call of a kind in a stage (k from 0): kill-before, kill-half, kill-after, memory, term or an error's name."""
+    """What happens at the k-th call of a kind in a stage (from 0): kill-before, kill-half, kill-after, memory, term, vanish, error."""
 
     kind: str
     stage: str

@@ -115,7 +115,7 @@ def _segment(scene: Scene, out: Path, *more: str) -> list[str]:
     return [*_prep(scene, out), "--model", str(scene.model), "--threshold-all", "0.72", "--threshold-new", "0.46", *_MAPS, *more][1:]
 
 
-def _prep(scene: Scene, out: Path) -> list[str]:
+def _prep(_scene: Scene, out: Path) -> list[str]:
     raw = out.parent / "raw"
     common = ["-d", f"labels={raw / 'derivatives' / 'labels'}", "--preregistered", "--spacing", "native", "--no-n4", "--nprocs", "1"]
     return ["prep", str(raw), str(out), "participant", *common]

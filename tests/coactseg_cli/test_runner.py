@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ from bids_app.cases import PreparedTimeline, Timeline
 from bids_app.derivatives import Derivatives
 from bids_app.errors import UnreadableImage
 from bids_app.files import write_text
+from bids_app.locks import locked
 from bids_app.tables import read_table
-from coactseg_cli import completion, participant
+from coactseg_cli import begun, completion, participant
 from coactseg_cli.__main__ import main
 from coactseg_cli.completion import Record
 from coactseg_cli.config import PrepConfig, RunConfig
@@ -60,6 +62,8 @@ class Stages:
     spacing_mm: tuple[float, float, float] | None = (0.5, 0.75, 0.75)
     sha256: str = "abc"
     tmpdirs: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], object] | None = None  # happens while prepare is at work
+    more: tuple[str, ...] = ()  # names of further files that segment writes
 
     def prepare(self, timeline: Timeline, config: PrepConfig, tree: Derivatives, log: Callable[[str], None]) -> PreparedTimeline:
         subject = timeline.subject
@@ -67,6 +71,8 @@ class Stages:
         self.preps.append(config)
         self.tmpdirs.append(os.environ["TMPDIR"])
         log("halfway there")
+        if self.meanwhile is not None:
+            self.meanwhile()
         if subject in self.fail:
             raise self.fail[subject]
         reference = tree.root / f"sub-{subject}" / "anat" / f"sub-{subject}_desc-reference_FLAIR.nii.gz"
@@ -76,6 +82,8 @@ class Stages:
     def segment(self, prepared: PreparedTimeline, config: Any, tree: Derivatives, model: Any, log: Callable[[str], None]) -> Any:
         page = tree.root / f"sub-{prepared.subject}.html"
         write_text(page, "<html></html>")
+        for name in self.more:
+            write_text(tree.root / f"sub-{prepared.subject}" / name, name)
         return SimpleNamespace(subject=prepared.subject, summary=f"{len(prepared.subject)} lesions", report=page)
 
     def load_model(self, config: Any) -> Any:
@@ -423,6 +431,226 @@ def test_group_without_participants(tmp_path: Path) -> None:
 )
 def test_how_many_at_once(run: RunConfig, n_jobs: int, crew: Crew) -> None:
     assert crew_of(run, n_jobs) == crew
+
+
+# ---- what makes a participant complete
+
+
+@pytest.mark.parametrize("how", ["truncated", "emptied", "another byte", "page"])
+def test_a_result_that_is_not_as_it_was_written_is_made_again(stages: Stages, raw: Path, tmp_path: Path, how: str) -> None:
+    """Also where size and time of change are the same."""
+    out = tmp_path / "out"
+    stages.more = ("anat/map.nii.gz",)
+    assert segment(raw, out) == 0
+    path = out / "sub-01.html" if how == "page" else out / "sub-01" / "anat" / "map.nii.gz"
+    before, status = path.read_bytes(), path.stat()
+    path.write_bytes({"truncated": before[:-3], "emptied": b""}.get(how, before[:-1] + b"?"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    stages.calls.clear()
+    assert segment(raw, out) == 0
+    assert stages.calls == ["01"]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [("times", False), ("content, same size and time", True), ("metadata", True), ("days", True), ("what nobody reads", False)],
+)
+def test_inputs_are_known_by_their_content(stages: Stages, raw: Path, tmp_path: Path, change: str, again: bool) -> None:
+    scan = raw / "sub-01" / "ses-1" / "anat" / "sub-01_ses-1_FLAIR.nii.gz"
+    sessions = write(raw / "sub-01" / "sub-01_sessions.tsv", "session_id\tdays\tage\nses-1\t0\t30\nses-2\t365\t31\n")
+    assert segment(raw, tmp_path / "out") == 0
+    status = scan.stat()
+    if change == "times":
+        for path in raw.rglob("*"):
+            os.utime(path, (4e9, 4e9))
+    elif change == "metadata":
+        write(raw / "FLAIR.json", '{"EchoTime": 0.1}')
+        assert segment(raw, tmp_path / "out", "--participant-label", "02", "03") == 0  # a file at the root is everybody's
+    elif change == "days":
+        write(sessions, sessions.read_text().replace("365", "366"))
+    elif change == "what nobody reads":
+        write(sessions, sessions.read_text().replace("31", "32"))
+    else:
+        scan.write_text("y")
+        os.utime(scan, ns=(status.st_atime_ns, status.st_mtime_ns))
+    stages.calls.clear()
+    assert segment(raw, tmp_path / "out") == 0
+    assert stages.calls == (["01"] if again else [])
+
+
+def test_inputs_that_change_while_they_are_read_make_nobody_complete(
+    stages: Stages, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = raw / "sub-01" / "ses-1" / "anat" / "sub-01_ses-1_FLAIR.nii.gz"
+    stages.meanwhile = lambda: write(scan, f"{time.monotonic_ns()}")
+    assert segment(raw, tmp_path / "out", "--participant-label", "01") == 1
+    assert "changed while they were worked on" in capsys.readouterr().out
+    stages.meanwhile = None
+    stages.calls.clear()
+    assert segment(raw, tmp_path / "out", "--participant-label", "01") == 0
+    assert stages.calls == ["01"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"subject": "01"}', '{"subject": "01", "inputs": 3, "choices": [], "outputs": ["a"]}', '{"surplus": 1}', "\x00" * 50],
+)
+def test_a_record_that_cannot_be_used_is_none(stages: Stages, raw: Path, tmp_path: Path, content: str) -> None:
+    assert segment(raw, tmp_path / "out") == 0
+    write(tmp_path / "out" / "logs" / "complete" / "sub-02.json", content)
+    stages.calls.clear()
+    assert segment(raw, tmp_path / "out") == 0
+    assert stages.calls == ["02"]
+
+
+def test_files_of_an_earlier_run_that_are_not_made_any_more_go(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stages.more = ("ses-1/anat/old_probseg.nii.gz", "anat/kept.tsv")
+    assert segment(raw, out) == 0
+    other = write(out / "sub-02" / "notes.txt")
+    stages.more = ("anat/kept.tsv",)
+    assert segment(raw, out, "--force", "--participant-label", "01") == 0
+    assert sorted(path.name for path in (out / "sub-01").rglob("*")) == ["anat", "kept.tsv", "sub-01_desc-reference_FLAIR.nii.gz"]
+    assert (out / "sub-02" / "ses-1" / "anat" / "old_probseg.nii.gz").exists()
+    assert other.exists()
+
+
+def test_prep_keeps_the_numbers_of_lesions_for_segment(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stages.more = ("anat/sub-01_space-individual_desc-lesions_dseg.nii.gz", "anat/map.nii.gz")
+    assert segment(raw, out, "--participant-label", "01") == 0
+    words = ["--participant-label", "01", "--nprocs", "1", "--force"]
+    assert main(["prep", str(raw), str(out), "participant", *words]) == 0
+    assert sorted(path.name for path in (out / "sub-01" / "anat").iterdir()) == [
+        "sub-01_desc-reference_FLAIR.nii.gz",
+        "sub-01_space-individual_desc-lesions_dseg.nii.gz",
+    ]
+
+
+def test_numbers_of_lesions_are_those_of_the_last_complete_run(tmp_path: Path) -> None:
+    """Whatever a run that died has overwritten."""
+    ids = write(tmp_path / "sub-01" / "anat" / "sub-01_space-individual_desc-lesions_dseg.nii.gz", "complete")
+    completion.write(tmp_path, Record("01", "i", {}, {}))
+    for _ in range(3):
+        begun.begin(tmp_path, "01", Record("01", "i", {}, {}))
+        kept = begun.ids_place(tmp_path, "01") / "sub-01" / "anat" / ids.name
+        assert kept.read_text() == "complete"
+        ids.write_text("half overwritten")
+    begun.end(tmp_path, Record("01", "i", {}, {}))
+    assert begun.ids_place(tmp_path, "01") == tmp_path
+    assert completion.read(tmp_path, "01").done  # type: ignore[union-attr]
+
+
+def test_a_first_run_that_died_leaves_no_numbers(tmp_path: Path) -> None:
+    begun.begin(tmp_path, "01")
+    write(tmp_path / "sub-01" / "anat" / "sub-01_space-individual_desc-lesions_dseg.nii.gz", "half")
+    begun.begin(tmp_path, "01")
+    assert list(begun.ids_place(tmp_path, "01").iterdir()) == []
+
+
+def test_a_run_that_died_is_remembered_and_complete_it_is_not(tmp_path: Path) -> None:
+    record = Record("01", "i", {"a": "1"}, {}, corrected=True)
+    completion.write(tmp_path, record)
+    begun.begin(tmp_path, "01", record)
+    found = completion.read(tmp_path, "01")
+    assert found is not None
+    assert found.corrected
+    assert not completion.is_complete(tmp_path, found, "i", {"a": "1"})
+    begun.end(tmp_path, record)
+    assert completion.is_complete(tmp_path, completion.read(tmp_path, "01"), "i", {"a": "1"})
+
+
+# ---- two runs in one OUT
+
+
+def in_thread(*words: object) -> tuple[threading.Thread, list[int]]:
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(segment(*words)))  # type: ignore[arg-type]
+    return thread, codes
+
+
+def test_a_second_run_waits_and_does_nothing_twice(stages: Stages, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+    stages.meanwhile = lambda: (at_work.set(), go_on.wait(60))
+    thread, codes = in_thread(raw, tmp_path / "out", "--participant-label", "01")
+    thread.start()
+    assert at_work.wait(60)
+    stages.meanwhile = None
+    threading.Timer(0.5, go_on.set).start()
+    assert segment(raw, tmp_path / "out") == 0
+    thread.join()
+    assert codes == [0]
+    assert stages.calls == ["01", "02", "03"]
+    said = capsys.readouterr()
+    assert "sub-01: left for later: another run is at work there (run 20" in said.err
+    assert "sub-01: waits for another run" in said.err
+    assert "complete since" in said.out
+
+
+def test_a_second_run_with_other_choices_is_refused(stages: Stages, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+    stages.meanwhile = lambda: (at_work.set(), go_on.wait(60))
+    thread, codes = in_thread(raw, tmp_path / "out", "--participant-label", "01")
+    thread.start()
+    assert at_work.wait(60)
+    try:
+        assert segment(raw, tmp_path / "out", "--participant-label", "02", "--min-lesion-mm3", "7") == 2
+    finally:
+        go_on.set()
+        thread.join()
+    assert codes == [0]
+    assert stages.calls == ["01"]
+    assert "--min-lesion-mm3 is 3.0 there, 7.0 here" in capsys.readouterr().err
+    assert list((tmp_path / "out" / "logs" / "running").iterdir()) == []
+
+
+def test_a_dead_run_refuses_nobody(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    dead = write(tmp_path / "out" / "logs" / "running" / "dead", json.dumps({"about": {"--min-lesion-mm3": "9"}, "host": "x", "pid": 1}))
+    os.utime(dead, (0, 0))
+    assert segment(raw, tmp_path / "out") == 0
+    assert not dead.exists()
+
+
+def test_who_cannot_be_done_is_left_to_the_run_that_is_at_work(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    """Its index saw a scan that this one misses."""
+    page = write(tmp_path / "out" / "sub-04.html", "of the other run")
+    write(raw / "sub-04" / "anat" / "sub-04_T1w.nii.gz")
+    with locked(begun.lock_path(tmp_path / "out", "04")):
+        assert segment(raw, tmp_path / "out", "--participant-label", "02", "04") == 1
+    assert page.read_text() == "of the other run"
+
+
+# ---- disks
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(
+    stages: Stages, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def full(self: Path, *args: Any, **words: Any) -> Any:
+        if self.name == "coactseg.log":
+            raise OSError(28, "No space left on device")
+        return real(self, *args, **words)
+
+    monkeypatch.setattr(Path, "open", full)
+    assert segment(raw, tmp_path / "out") == 0
+    assert "the log cannot be written (No space left on device)" in capsys.readouterr().err
+
+
+def test_temporary_files_of_killed_runs_go(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "w"
+    write(work / "coactseg-dead" / ".lock")
+    write(work / "coactseg-dead" / "scan.nii.gz")
+    without = write(work / "coactseg-just-begun" / "scan.nii.gz")
+    others = write(work / "precious" / ".lock")
+    with locked(work / "coactseg-alive" / ".lock"):
+        assert segment(raw, tmp_path / "out", "-w", str(work)) == 0
+        assert (work / "coactseg-alive").exists()
+    assert not (work / "coactseg-dead").exists()
+    assert without.exists()
+    assert others.exists()
 
 
 # ---- processes
