@@ -1,7 +1,8 @@
 """What happens to a participant's files in OUT around its work: who may touch them, what is kept aside, what is cleared away.
 
     OUT/logs/locks/sub-XX        the lock of whoever changes the participant's files
-    OUT/logs/begun/sub-XX/ids/   the numbered lesions as the last complete run left them
+    OUT/logs/begun/sub-XX/ids/   the numbered lesions as the last complete run left them, while another is at work
+    OUT/logs/ids/sub-XX/         a second copy of them: what a lesion is called follows from nothing else
 
 Writes no product.
 """
@@ -9,12 +10,12 @@ Writes no product.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from bids_app.files import remove_leftovers
-from coactseg_cli.completion import Record, begun_folder, content_hash, path_of, write, write_begun
+from coactseg_cli.completion import Record, begun_folder, content_hash, is_as_written, path_of, read_complete, write, write_begun
 
 
 def lock_path(out_dir: Path, subject: str) -> Path:
@@ -51,22 +52,43 @@ def begin(out_dir: Path, subject: str, record: Record | None = None) -> None:
 
 
 def end(out_dir: Path, record: Record) -> None:
-    """The participant is complete. Raises: CannotCreate."""
+    """The participant is complete. Raises: OSError, CannotCreate."""
+    ids = {name: out_dir / name for name in record.outputs if _holds_ids(Path(name))}
+    _copy_ids(ids, _kept_folder(out_dir, record.subject))
     write(out_dir, record)
     shutil.rmtree(begun_folder(out_dir, record.subject), ignore_errors=True)
 
 
 def _keep_ids(out_dir: Path, subject: str, begun: Path) -> None:
-    """Copy the numbered lesions aside; the folder has its name only when it is whole."""
+    """Take the numbered lesions of the last complete run aside; where they were damaged since, from their second copy."""
     shutil.rmtree(begun, ignore_errors=True)
-    making = begun / "making"
+    record = read_complete(out_dir, subject)
+    if record is None:
+        present = (path for path in (out_dir / f"sub-{subject}").rglob("*") if path.is_file() and _holds_ids(path))
+        found = {path.relative_to(out_dir).as_posix(): path for path in present}
+    else:
+        places = (out_dir, _kept_folder(out_dir, subject))
+        digests = {name: digest for name, digest in record.outputs.items() if _holds_ids(Path(name))}
+        sound = {name: [place / name for place in places if is_as_written(place / name, digest)] for name, digest in digests.items()}
+        found = {name: paths[0] for name, paths in sound.items() if paths}
+    _copy_ids(found, begun / "ids")
+
+
+def _copy_ids(files: Mapping[str, Path], folder: Path) -> None:
+    """Copy files to their names below a folder, which has its own name only when it is whole."""
+    making = folder.with_name(f"making-{folder.name}")
+    for left in (making, folder):
+        shutil.rmtree(left, ignore_errors=True)
     making.mkdir(parents=True)
-    for path in (out_dir / f"sub-{subject}").rglob("*"):
-        if path.is_file() and _holds_ids(path):
-            place = making / path.relative_to(out_dir)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
-    making.rename(begun / "ids")
+    for name, path in files.items():
+        place = making / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    making.rename(folder)
+
+
+def _kept_folder(out_dir: Path, subject: str) -> Path:
+    return out_dir / "logs" / "ids" / f"sub-{subject}"
 
 
 def _holds_ids(path: Path) -> bool:

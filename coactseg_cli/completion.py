@@ -129,7 +129,12 @@ def below(path: Path, root: Path) -> str:
 
 def read(out_dir: Path, subject: str) -> Record | None:
     """The participant's record, of a run that did not end where no other is there; None where there is none that can be used."""
-    return _read(path_of(out_dir, subject)) or _read(begun_folder(out_dir, subject) / "record.json")
+    return read_complete(out_dir, subject) or _read(begun_folder(out_dir, subject) / "record.json")
+
+
+def read_complete(out_dir: Path, subject: str) -> Record | None:
+    """The record of a run that ended; None where there is none that can be used."""
+    return _read(path_of(out_dir, subject))
 
 
 def _read(path: Path) -> Record | None:
@@ -170,7 +175,7 @@ def is_complete(out_dir: Path, record: Record | None, inputs: str, wanted: Mappi
     """
     if record is None or not record.done or record.inputs != inputs or not fits(record, wanted):
         return False
-    return all(_is_as_written(out_dir / name, digest, contents=contents) for name, digest in record.outputs.items())
+    return all(is_as_written(out_dir / name, digest, contents=contents) for name, digest in record.outputs.items())
 
 
 def fits(record: Record, wanted: Mapping[str, str]) -> bool:
@@ -178,7 +183,8 @@ def fits(record: Record, wanted: Mapping[str, str]) -> bool:
     return all(record.choices.get(key) == value for key, value in wanted.items())
 
 
-def _is_as_written(path: Path, digest: str, *, contents: bool) -> bool:
+def is_as_written(path: Path, digest: str, *, contents: bool = True) -> bool:
+    """Whether a file has the content that a record names."""
     try:
         return content_hash(path) == digest if contents else path.is_file()
     except OSError:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from coactseg_cli.logs import RunLog, about, to_stderr
 from coactseg_cli.participant import Job, Outcome, failed, work
 
 _PR_SET_PDEATHSIG = 1  # from Linux' prctl.h
-_LOCK = ".lock"  # in a run's folder of temporary files: held while the run lives
+_LOCK = ".lock"  # ending of the lock beside a run's folder of temporary files, held while the run lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,35 +153,43 @@ def temporary_files(work_dir: Path | None, log: RunLog) -> Iterator[None]:
     place = work_dir or Path(next((value for value in given if value), "work"))
     folder = (place / f"coactseg-{log.run_id}").absolute()
     ours = work_dir is None and not any(given) and not place.exists()  # ./work: nobody asked for it
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        if work_dir is not None:
-            msg = f"--work-dir {place} cannot be written ({error.strerror})"
-            raise CannotCreate(msg) from error
-        log.write(f"{place} cannot be written ({error.strerror}): temporary files go where the system puts them; -w DIR names a place")
-        yield
-        return
-    try:
-        with suppress(OSError):
-            _remove_dead(place)
-        _set_tmpdir(str(folder))
-        with locked(folder / _LOCK, {"run": log.run_id}):
+    lock = place.absolute() / f"{folder.name}{_LOCK}"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, {"run": log.run_id}))
+            folder.mkdir(parents=True)
+        except (OSError, CannotCreate) as error:
+            if work_dir is not None:
+                msg = f"--work-dir {place} cannot be written ({error})"
+                raise CannotCreate(msg) from error
+            log.write(f"{place} cannot be written ({error}): temporary files go where the system puts them; -w DIR names a place")
             yield
-    finally:
-        _set_tmpdir(before)
-        shutil.rmtree(folder, ignore_errors=True)
-        if ours:
-            with suppress(OSError):  # another run may be at work in it
-                place.rmdir()
+            return
+        try:
+            _remove_dead(place, but=lock)
+            _set_tmpdir(str(folder))
+            yield
+        finally:
+            _set_tmpdir(before)
+            _remove(folder, lock)
+            if ours:
+                with suppress(OSError):  # another run may be at work in it
+                    place.rmdir()
 
 
-def _remove_dead(place: Path) -> None:
-    """Remove folders that killed runs of ours left; one without a lock's file is left alone, perhaps its run has just begun."""
-    for folder in place.glob("coactseg-*"):
-        status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and (folder / _LOCK).exists() and is_free(folder / _LOCK):
-            shutil.rmtree(folder, ignore_errors=True)
+def _remove_dead(place: Path, but: Path) -> None:
+    """Remove what killed runs of ours left; a folder without a lock beside it is nobody's that is known here."""
+    with suppress(OSError):
+        for lock in place.absolute().glob(f"coactseg-*{_LOCK}"):
+            status = lock.lstat()
+            if lock != but and stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and is_free(lock):
+                _remove(lock.with_name(lock.name.removesuffix(_LOCK)), lock)
+
+
+def _remove(folder: Path, lock: Path) -> None:
+    """The folder first: as long as it is there, the lock says whose it is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.unlink(missing_ok=True)
 
 
 def _set_tmpdir(value: str | None) -> None:

@@ -134,8 +134,8 @@ def test_without_probabilities_the_way_out_is_named(out, bids, capsys):
     said = capsys.readouterr().out
     assert "sub-01: FAILED" in said
     assert "--output-probabilities" in said
-    assert completion.read(out, "01") is None
-    assert completion.read(out, "03") is not None
+    assert completion.read_complete(out, "01") is None
+    assert completion.read_complete(out, "03") is not None
 
 
 def test_corrected_masks_stay_until_the_user_says_otherwise(out, bids, model, tmp_path, capsys):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.faults import cases, child, scene
-from benchmarks.faults.place import Baseline, Place, baselines
+from benchmarks.faults.place import Place, baselines
 from benchmarks.faults.verdict import Finding, Verdict
 
 
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="cases at once, each in a folder of its own (default 1)")
     parser.add_argument("--in-place", action="store_true", help="take write-then-rename away: the harness must turn red")
     parser.add_argument("--only", default="", help="only faults whose kind contains this")
+    parser.add_argument("--points", default="", help="only faults at calls of one kind, stage and action: write:maps:kill-half")
     parser.add_argument("--scenarios", nargs="*", default=list(cases.SCENARIOS), help=f"of {', '.join(cases.SCENARIOS)}")
     parser.add_argument("--no-workers", action="store_true", help="kill no processes of a pool (each starts Python anew: slow)")
     args = parser.parse_args(argv)
@@ -62,14 +63,18 @@ def _share(folder: Path, args: argparse.Namespace, job: int) -> None:
     """The cases of one process."""
     folder.mkdir(parents=True)
     here = scene.make(folder / "scene")
-    made = baselines(folder / "case", here, tuple(args.scenarios), folder / "starts")
-    cases.OTHER[:] = [made[name] for name in ("other",) if name in made]
-    every = cases.plan(args.n, args.seed, made, disks=cases.can_mount(folder), workers=not args.no_workers)
+    everything = baselines(folder / "case", here, tuple(dict.fromkeys(("fresh", "other", "prep", *args.scenarios))), folder / "starts")
+    cases.OTHER[:] = [everything["other"]]
+    made = {name: everything[name] for name in args.scenarios}
+    if args.points:
+        every = cases.points_of(args.points, args.n, args.seed, made)
+    else:
+        every = cases.plan(args.n, args.seed, made, disks=cases.can_mount(folder), workers=not args.no_workers)
     mine = [case for case in every[job :: args.jobs] if args.only in case.kind]
     with (folder / "results.jsonl").open("w") as results:
         for number, case in enumerate(mine, start=1):
             begun = time.monotonic()
-            finding = _one(folder, here, made, case, in_place=args.in_place)
+            finding = one(Place(folder / "case", here, made[case.scenario], args.in_place), case)
             said = f"{number}/{len(mine)} {finding.verdict} {case.kind} [{case.stage}, {case.scenario}, {case.what}] {finding.why}"
             print(f"{said} ({time.monotonic() - begun:.1f} s)", file=sys.stderr, flush=True)
             about = {"kind": case.kind, "stage": case.stage, "scenario": case.scenario, "what": case.what}
@@ -77,8 +82,8 @@ def _share(folder: Path, args: argparse.Namespace, job: int) -> None:
             results.flush()
 
 
-def _one(folder: Path, here: scene.Scene, made: dict[str, Baseline], case: cases.Case, *, in_place: bool) -> Finding:
-    place = Place(folder / "case", here, made[case.scenario], in_place)
+def one(place: Place, case: cases.Case) -> Finding:
+    """Let one fault happen."""
     place.lay_out()
     inputs = _inputs(place.raw)
     try:

@@ -43,6 +43,17 @@ class Case:
     do: Callable[[Place], Finding]
 
 
+def points_of(text: str, n: int, seed: int, baselines: dict[str, Baseline]) -> list[Case]:
+    """n faults of one kind, stage and action (`write:maps:kill-half`), at calls that are drawn."""
+    kind, stage, action = text.split(":")
+    rng, cases = random.Random(seed), []
+    counts = {name: sum((p.kind, p.stage) == (kind, stage) for p in b.journal) for name, b in baselines.items()}
+    for _ in range(n):
+        scenario = rng.choice(sorted(name for name, count in counts.items() if count))
+        cases.append(_point(Fault(kind, stage, rng.randrange(counts[scenario]), action), scenario))
+    return cases
+
+
 def plan(n: int, seed: int, baselines: dict[str, Baseline], *, disks: bool, workers: bool) -> list[Case]:
     """Draw n faults.
 
@@ -148,10 +159,12 @@ RECORDS: dict[str, Callable[[str], str]] = {
 def _damages(rng: random.Random, fresh: Baseline) -> Iterator[Case]:
     outputs = sorted(name for name in fresh.expected if name.startswith("sub-"))
     images = [name for name in outputs if name.endswith(".nii.gz")]
+    ids = [name for name in images if "desc-lesions" in name]
     texts = [name for name in outputs if not name.endswith(".nii.gz")]
     while True:
         for how in ("truncated", "emptied", "one byte, same size and time", "deleted", "record"):
-            yield _damage(how, rng.choice(images if rng.random() < 0.5 else texts), rng.random(), rng.choice(sorted(RECORDS)))
+            name = rng.choice(rng.choice([images, texts, ids]))
+            yield _damage(how, name, rng.random(), rng.choice(sorted(RECORDS)))
 
 
 def _damage(how: str, name: str, where: float, record: str) -> Case:
@@ -190,7 +203,9 @@ def _stale(rng: random.Random, baselines: dict[str, Baseline]) -> Iterator[Case]
     names = sorted(baselines["fresh"].expected)
     while True:
         for how in STALE:
-            yield _stale_case(how, rng.choice(sorted(baselines)), rng.sample(names, 3))
+            without = set() if how == "temporary files" else {"group"}  # which takes no lock of a participant
+            scenarios = sorted(set(baselines) - without)
+            yield _stale_case(how, rng.choice(scenarios), rng.sample(names, 3))
 
 
 def _stale_case(how: str, scenario: str, names: list[str]) -> Case:
@@ -203,8 +218,11 @@ def _stale_case(how: str, scenario: str, names: list[str]) -> Case:
 
 def _stale_temporary(place: Place, names: list[str]) -> None:
     """As killed runs leave them: beside what they were about to write."""
-    names = [name for name in names if name.startswith("sub-") or name in _TREE]
-    for name in (*names, "logs/complete/sub-01.json", "logs/begun/sub-01/record.json"):
+    names = [name for name in (*names, "README.md") if name.startswith("sub-") or name in _TREE]
+    names += ["logs/complete/sub-01.json", "logs/begun/sub-01/record.json"]
+    if place.baseline.scenario.name == "group":
+        names = ["group_lesions.html", "group_flags.tsv", "participants.json"]
+    for name in names:
         path = place.out / name
         _write(path.with_name(f".tmp-0123456789ab-{path.name[-50:]}"), "half of")
 
@@ -230,7 +248,7 @@ def _stale_lock(machine: str | None, age_s: float) -> Callable[[Place, list[str]
 def _stale_work(place: Place, _names: list[str]) -> None:
     folder = place.work / "coactseg-20200101-000000_dead"
     _write(folder / "tmpabc" / "scan.nii.gz", "half of")
-    _write(folder / ".lock", "")
+    _write(folder.with_name(f"{folder.name}.lock"), "")
 
 
 def _stale_begun(place: Place, _names: list[str]) -> None:

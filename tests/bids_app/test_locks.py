@@ -67,7 +67,10 @@ def test_whoever_waits_comes_next(tmp_path, monkeypatch):
 
 def test_a_killed_holder_holds_nothing(tmp_path):
     path = tmp_path / "lock"
-    code = f"import time, pathlib; from bids_app.locks import locked\nwith locked(pathlib.Path({str(path)!r})): print('held', flush=True); time.sleep(60)"
+    code = (
+        "import pathlib, time\nfrom bids_app.locks import locked\n"
+        f"with locked(pathlib.Path({str(path)!r})):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -83,7 +86,7 @@ def test_a_killed_holder_holds_nothing(tmp_path):
     [("here", 1.0, True), ("there", 1.0, False), ("there", 60.0, False), ("there", 600.0, True), ("there", -86400.0, True)],
 )
 def test_a_name_without_the_kernels_lock(tmp_path, machine, age_s, free):
-    """Of this machine it is that of a dead run; of another one it counts while the file is touched, and the future is no time to be touched."""
+    """Of this machine it is that of a dead run; of another one it counts while the file is touched, and not in the future."""
     path = tmp_path / "lock"
     leave(path, dead_pid(), locks._machine() if machine == "here" else "another", age_s)
     assert is_free(path) is free

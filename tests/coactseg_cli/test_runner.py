@@ -528,10 +528,13 @@ def test_prep_keeps_the_numbers_of_lesions_for_segment(stages: Stages, raw: Path
     ]
 
 
-def test_numbers_of_lesions_are_those_of_the_last_complete_run(tmp_path: Path) -> None:
-    """Whatever a run that died has overwritten."""
+@pytest.mark.parametrize("damaged", [False, True])
+def test_numbers_of_lesions_are_those_of_the_last_complete_run(tmp_path: Path, damaged: bool) -> None:
+    """Whatever a run that died has overwritten, or somebody damaged."""
     ids = write(tmp_path / "sub-01" / "anat" / "sub-01_space-individual_desc-lesions_dseg.nii.gz", "complete")
-    completion.write(tmp_path, Record("01", "i", {}, {}))
+    begun.end(tmp_path, Record("01", "i", {}, begun.outputs(tmp_path, "01")))
+    if damaged:
+        ids.write_text("damaged")
     for _ in range(3):
         begun.begin(tmp_path, "01", Record("01", "i", {}, {}))
         kept = begun.ids_place(tmp_path, "01") / "sub-01" / "anat" / ids.name
@@ -641,14 +644,14 @@ def test_a_log_that_cannot_be_written_stops_nobody(
 
 def test_temporary_files_of_killed_runs_go(stages: Stages, raw: Path, tmp_path: Path) -> None:
     work = tmp_path / "w"
-    write(work / "coactseg-dead" / ".lock")
+    write(work / "coactseg-dead.lock")
     write(work / "coactseg-dead" / "scan.nii.gz")
     without = write(work / "coactseg-just-begun" / "scan.nii.gz")
-    others = write(work / "precious" / ".lock")
-    with locked(work / "coactseg-alive" / ".lock"):
+    others = write(work / "precious.lock")
+    write(work / "coactseg-alive" / "scan.nii.gz")
+    with locked(work / "coactseg-alive.lock"):
         assert segment(raw, tmp_path / "out", "-w", str(work)) == 0
-        assert (work / "coactseg-alive").exists()
-    assert not (work / "coactseg-dead").exists()
+    assert sorted(path.name for path in work.iterdir()) == ["coactseg-alive", "coactseg-alive.lock", "coactseg-just-begun", "precious.lock"]
     assert without.exists()
     assert others.exists()
 
