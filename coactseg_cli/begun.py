@@ -36,19 +36,24 @@ def begin(out_dir: Path, subject: str, record: Record | None = None) -> None:
     Raises: OSError, CannotCreate.
     """
     complete, begun = path_of(out_dir, subject), begun_folder(out_dir, subject)
-    for folder in (out_dir / f"sub-{subject}", begun):
+    sweep(out_dir, subject)
+    if complete.exists() or not (begun / "ids").is_dir():
+        _keep_ids(out_dir, subject, begun)
+    if record is not None:
+        write_begun(begun, record)
+    complete.unlink(missing_ok=True)
+
+
+def sweep(out_dir: Path, subject: str) -> None:
+    """Remove temporary files that killed runs left; the caller holds the participant's lock."""
+    for folder in (out_dir / f"sub-{subject}", begun_folder(out_dir, subject)):
         for path in sorted(folder.rglob(".tmp-*")):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
     remove_leftovers(out_dir / f"sub-{subject}.html")
-    remove_leftovers(complete)
-    if complete.exists() or not (begun / "ids").is_dir():
-        _keep_ids(out_dir, subject, begun)
-    if record is not None:
-        write_begun(begun, record)
-    complete.unlink(missing_ok=True)
+    remove_leftovers(path_of(out_dir, subject))
 
 
 def end(out_dir: Path, record: Record) -> None:

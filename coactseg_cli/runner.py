@@ -12,7 +12,7 @@ from bids_app.cases import PreparedTimeline, SubjectFailure, Timeline
 from bids_app.errors import BidsAppError
 from bids_app.locks import Held, locked
 from coactseg_cli import completion
-from coactseg_cli.begun import begin, lock_path
+from coactseg_cli.begun import begin, lock_path, sweep
 from coactseg_cli.config import SegmentConfig
 from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
 from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
@@ -183,6 +183,8 @@ def _split(
         checked = plan.segment is None or not plan.segment.self_check or completion.has_self_check(record)
         if record is not None and not again and checked and _is_complete(plan, timeline, record, wanted):
             complete.append(record)
+            with suppress(Held), locked(lock_path(plan.dataset.out_dir, timeline.subject), wait=False):
+                sweep(plan.dataset.out_dir, timeline.subject)
         else:
             todo.append((timeline, completion.Record(timeline.subject, "", dict(wanted), {}, run=run_id)))
     return todo, complete

@@ -96,7 +96,8 @@ def light_pages() -> None:
         from bids_app.files import write_text
 
         path = tree.root / f"sub-{prepared.subject}.html"
-        tables = sorted((tree.root / f"sub-{prepared.subject}").rglob("*.tsv"))
+        folder = tree.root / f"sub-{prepared.subject}"
+        tables = sorted({*folder.glob("*.tsv"), *(path for v in prepared.visits for path in tree.folder(v.entities).glob("*.tsv"))})
         text = "".join(f"<h2>{table.name}</h2><pre>{table.read_text()}</pre>\n" for table in tables)
         write_text(path, f"<html><p>{research_line} {len(pairs)} pairs</p>\n{text}</html>\n")
         return path

@@ -49,7 +49,7 @@ def make(root: Path) -> Scene:
         for session in visits:
             write_scan(scene.raw, subject, session, visits[session])
             write_brain(scene.labels, subject, session)
-    _write_model(scene.model)
+    write_model(scene.model)
     return scene
 
 
@@ -90,7 +90,7 @@ def _json(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content))
 
 
-def _write_model(path: Path) -> None:
+def write_model(path: Path) -> None:
     import torch
 
     from coactseg_cli.network.checkpoint import CheckpointInfo, save_model
