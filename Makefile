@@ -11,6 +11,8 @@
 #   make leave-one-out    the real cases, each with a model that never saw it: PREPARED, OUT and MODELS as above (another OUT)
 #   make calibrate        thresholds and temperatures, tables, docs: RESULTS="DIR DIR" (both OUTs); then MODEL=IN TO=OUT writes the model file
 #   make noise-floor      what a rescan changes, on prepared data: PREPARED="DIR DIR" OUT=DIR [MODEL=FILE] [N=20] [ARGS="--participant-label 01"]
+#   make faults        kill -9, full disks, two runs at once ...: seeded faults, and a rerun that must mend each [N=200] [SEED=1] [ARGS="--jobs 2"]
+#   make long-cohort   many participants in one process, one in ten broken: memory, open files and time stay flat [N=200]
 #   PIP_ARGS="--index-url ..."  is handed to every pip call
 
 SHELL := /bin/bash
@@ -32,7 +34,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export PYTHONNOUSERSITE := 1
 
 .PHONY: help demo test test-all check lint format types contracts test-container bench-evaluate bench-train bench-ablation bench-accuracy \
-	leave-one-out calibrate noise-floor constraints clean
+	leave-one-out calibrate noise-floor faults long-cohort constraints clean
 
 help:
 	@sed -n '/^SHELL/q; s/^# \{0,1\}//p' Makefile
@@ -113,6 +115,12 @@ calibrate: $(VENV)/.run
 
 noise-floor: $(VENV)/.run
 	$(BIN)/python benchmarks/noise_floor.py $(PREPARED) --out $(OUT) --copies $(or $(N),20) --model $(or $(MODEL),default) $(ARGS)
+
+faults: $(VENV)/.run
+	$(BIN)/python -m benchmarks.faults --n $(or $(N),200) --seed $(or $(SEED),1) $(ARGS)
+
+long-cohort: $(VENV)/.run
+	$(BIN)/python benchmarks/long_cohort.py --n $(or $(N),200) $(ARGS)
 
 constraints: $(VENV)/.dev
 	{ head -2 constraints.txt; $(PIP) freeze --all --exclude-editable | grep -viE '^(pip|wheel)==| @ ' | sed 's/+cpu$$//' | sort -f; } > constraints.new
