@@ -138,6 +138,19 @@ def test_one_and_two_threads_agree(first, tiny_bids, model, tmp_path):
             assert np.percentile(np.abs(one - two), 99) < VALUE_TOLERANCE * scale, name
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_participants_at_once_change_no_byte(small, tmp_path):
+    done = []
+    for name, cpus in (("one", "1"), ("two", "2")):
+        command = scene.SCENARIOS["fresh"].words(small, tmp_path / name)
+        shutil.copytree(small.raw, tmp_path / "raw", dirs_exist_ok=True)
+        done.append(run(["-m", "coactseg_cli", *command, "--nprocs", cpus, "--omp-nthreads", "1"]))
+    assert [one.returncode for one in done] == [0, 0]
+    assert ["2 at once" in one.stderr for one in done] == [False, True]
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
 # ---- exit codes: each with a command of a user
 
 

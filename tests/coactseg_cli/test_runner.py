@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -686,6 +687,19 @@ class SlowTree:
         return self.place
 
 
+@dataclass(frozen=True)
+class HungryTree:
+    """A tree whose use takes 2 GB."""
+
+    place: Path
+    raw: None = None
+
+    @property
+    def root(self) -> Path:
+        mmap.mmap(-1, 2_000_000_000, flags=mmap.MAP_PRIVATE).close()  # nothing is touched: quick
+        return self.place
+
+
 def job(out: Path, subject: str, tree: Any = None) -> Job:
     log = RunLog(out / "logs" / "run")
     log.folder.mkdir(parents=True, exist_ok=True)
@@ -709,6 +723,21 @@ def test_a_killed_worker_fails_its_own_participant_only(tmp_path: Path) -> None:
     assert [subject for subject, outcome in outcomes.items() if outcome.failure] == ["02"]
     assert outcomes["02"].failure is not None
     assert "the process was killed" in outcomes["02"].failure.message
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_mem_limits_each_worker_and_stop_on_first_crash_starts_no_other(tmp_path: Path, stop: bool) -> None:
+    jobs = [job(tmp_path, "01", HungryTree(tmp_path)), job(tmp_path, "02"), job(tmp_path, "03")]
+    outcomes = run_jobs(jobs, Crew(1, 1200, stop), lambda *_: None, lambda _: None)
+    assert [outcome.subject for outcome in outcomes] == (["01"] if stop else ["01", "02", "03"])
+    assert outcomes[0].failure is not None
+    assert "out of memory" in outcomes[0].failure.message
+    assert all(outcome.failure is None for outcome in outcomes[1:])
+
+
+def test_with_more_memory_the_same_job_is_done(tmp_path: Path) -> None:
+    (outcome,) = run_jobs([job(tmp_path, "01", HungryTree(tmp_path))], Crew(1, 4000), lambda *_: None, lambda _: None)
+    assert outcome.failure is None
 
 
 def test_an_interruption_ends_the_workers(tmp_path: Path) -> None:
