@@ -44,8 +44,10 @@ def begin(out_dir: Path, subject: str, record: Record | None = None) -> None:
     complete.unlink(missing_ok=True)
 
 
-def sweep(out_dir: Path, subject: str) -> None:
-    """Remove temporary files that killed runs left; the caller holds the participant's lock."""
+def sweep(out_dir: Path, subject: str, *, complete: bool = False) -> None:
+    """Remove temporary files that killed runs left, and for a complete participant what was kept aside; the caller holds the lock."""
+    if complete:
+        shutil.rmtree(begun_folder(out_dir, subject), ignore_errors=True)
     for folder in (out_dir / f"sub-{subject}", begun_folder(out_dir, subject)):
         for path in sorted(folder.rglob(".tmp-*")):
             if path.is_dir():
