@@ -19,7 +19,7 @@ __all__ = ["DESCRIPTIONS", "Derivatives", "start", "unresolved_sources", "write_
 
 BIDSIGNORE = ("*.html", "figures", "*_xfm.*", "group_*", "*_timeline.*", "*_flags.*", "*_table.*")
 # of every participant: no link there may lead elsewhere
-_SHARED_FOLDERS = ("logs", "logs/complete", "logs/locks", "logs/begun", "logs/ids", "logs/running")
+_SHARED_FOLDERS = ("logs", "logs/complete", "logs/locks", "logs/begun", "logs/.ids", "logs/running")
 DESCRIPTIONS = {  # every desc- label of the output tree
     "all": "Every lesion of one visit.",
     "brain": "Brain.",

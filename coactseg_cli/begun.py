@@ -1,10 +1,10 @@
 """What happens to a participant's files in OUT around its work: who may touch them, what is kept aside, what is cleared away.
 
     OUT/logs/locks/sub-XX        the lock of whoever changes the participant's files
-    OUT/logs/begun/sub-XX/ids/   the numbered lesions as the last complete run left them, while another is at work
-    OUT/logs/ids/sub-XX/         a second copy of them: what a lesion is called follows from nothing else
+    OUT/logs/begun/sub-XX/.ids/  the numbered lesions as the last complete run left them, while another is at work
+    OUT/logs/.ids/sub-XX/        a second copy of them: what a lesion is called follows from nothing else
 
-Writes no product.
+Folders of copies begin with a dot, so that no tool takes them for results. Writes no product.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ def begin(out_dir: Path, subject: str, record: Record | None = None) -> None:
     require_tree_inside(out_dir / f"sub-{subject}", out_dir)
     complete, begun = path_of(out_dir, subject), begun_folder(out_dir, subject)
     sweep(out_dir, subject)
-    if complete.exists() or not (begun / "ids").is_dir():
+    if complete.exists() or not (begun / ".ids").is_dir():
         _keep_ids(out_dir, subject, begun)
     if record is not None:
         write_begun(begun, record)
     complete.unlink(missing_ok=True)
 
 
-def sweep(out_dir: Path, subject: str) -> None:
-    """Remove temporary files that killed runs left; the caller holds the participant's lock."""
+def sweep(out_dir: Path, subject: str, *, complete: bool = False) -> None:
+    """Remove temporary files that killed runs left, and for a complete participant what was kept aside; the caller holds the lock."""
+    if complete:
+        shutil.rmtree(begun_folder(out_dir, subject), ignore_errors=True)
     for folder in (out_dir / f"sub-{subject}", begun_folder(out_dir, subject)):
         for path in sorted(folder.rglob(".tmp-*")):
             if path.is_dir():
@@ -77,12 +79,12 @@ def _keep_ids(out_dir: Path, subject: str, begun: Path) -> None:
         digests = {name: digest for name, digest in record.outputs.items() if _holds_ids(Path(name))}
         sound = {name: [place / name for place in places if is_as_written(place / name, digest)] for name, digest in digests.items()}
         found = {name: paths[0] for name, paths in sound.items() if paths}
-    _copy_ids(found, begun / "ids")
+    _copy_ids(found, begun / ".ids")
 
 
 def _copy_ids(files: Mapping[str, Path], folder: Path) -> None:
     """Copy files to their names below a folder, which has its own name only when it is whole."""
-    making = folder.with_name(f"making-{folder.name}")
+    making = folder.with_name(f".making-{folder.name}")
     for left in (making, folder):
         shutil.rmtree(left, ignore_errors=True)
     making.mkdir(parents=True)
@@ -94,7 +96,7 @@ def _copy_ids(files: Mapping[str, Path], folder: Path) -> None:
 
 
 def _kept_folder(out_dir: Path, subject: str) -> Path:
-    return out_dir / "logs" / "ids" / f"sub-{subject}"
+    return out_dir / "logs" / ".ids" / f"sub-{subject}"
 
 
 def _holds_ids(path: Path) -> bool:
@@ -103,7 +105,7 @@ def _holds_ids(path: Path) -> bool:
 
 def ids_place(out_dir: Path, subject: str) -> Path:
     """Where the numbers of lesions lie that the run at work goes on from: laid out as OUT is; OUT itself where nothing was begun."""
-    kept = begun_folder(out_dir, subject) / "ids"
+    kept = begun_folder(out_dir, subject) / ".ids"
     return kept if kept.is_dir() else out_dir
 
 

@@ -217,7 +217,7 @@ def _split(
         if record is not None and not again and checked and _is_complete(plan, timeline, record, wanted):
             complete.append(record)
             with suppress(Held), locked(lock_path(plan.dataset.out_dir, timeline.subject), wait=False):
-                sweep(plan.dataset.out_dir, timeline.subject)
+                sweep(plan.dataset.out_dir, timeline.subject, complete=True)
         else:
             todo.append((timeline, completion.Record(timeline.subject, "", dict(wanted), {}, run=run_id)))
     return todo, complete

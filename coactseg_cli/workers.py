@@ -187,9 +187,11 @@ def _remove_dead(place: Path, but: Path) -> None:
 
 
 def _remove(folder: Path, lock: Path) -> None:
-    """The folder first: as long as it is there, the lock says whose it is."""
+    """The folder first: as long as any of it is there, the lock says whose it is, and the next run tries again."""
     shutil.rmtree(folder, ignore_errors=True)
-    lock.unlink(missing_ok=True)
+    if not folder.exists():
+        with suppress(OSError):
+            lock.unlink(missing_ok=True)
 
 
 def _set_tmpdir(value: str | None) -> None:

@@ -254,7 +254,7 @@ def _stale_work(place: Place, _names: list[str]) -> None:
 def _stale_begun(place: Place, _names: list[str]) -> None:
     """A run that died while it kept the numbers of lesions aside."""
     if not (place.out / "logs" / "complete" / "sub-01.json").exists():
-        _write(place.out / "logs" / "begun" / "sub-01" / "making" / "sub-01" / "anat" / "x.nii.gz", "half of")
+        _write(place.out / "logs" / "begun" / "sub-01" / ".making-.ids" / "sub-01" / "anat" / "x.nii.gz", "half of")
 
 
 STALE: dict[str, Callable[[Place, list[str]], None]] = {
