@@ -51,7 +51,7 @@ sandbox=(
     --ro-bind "$base" "$base" --ro-bind "$project" "$project" --ro-bind "$venv" "$venv"
     --ro-bind "$tmp/bids" /bids --bind "$tmp/out" /out --bind "$tmp/scratch" /scratch
     --remount-ro /
-    --setenv PATH "$bin:/usr/bin:/bin" --setenv PYTHONPATH "$project" "${image_env[@]}"
+    --setenv PATH "$bin:/usr/bin:/bin" --setenv PYTHONPATH "$project" --setenv COACTSEG_HD_BET_WEIGHTS "$weights" "${image_env[@]}"
     --chdir /tmp
 )
 
