@@ -29,6 +29,11 @@ class Index:
     timelines: tuple[Timeline, ...]
     failures: tuple[SubjectFailure, ...]  # participants that cannot be done, and why
 
+    @property
+    def subjects(self) -> frozenset[str]:
+        """Labels of everybody who was asked for and found, without 'sub-'."""
+        return frozenset({t.subject for t in self.timelines} | {f.subject for f in self.failures})
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -146,10 +151,6 @@ def _require_own_names(scans: Sequence[Scan], subject: str) -> None:
 
 def _require_content(visits: Sequence[Scan]) -> None:
     for visit in visits:
-        if missing := [folder for folder in visit.entities.visit().split("_") if folder not in visit.path.parent.parts]:
-            named = visit.entities.visit()
-            msg = f"{visit.path}: its name says {named}, but it lies in no folder {missing[0]}. Whose is it? Rename or move it."
-            raise InvalidDataset(msg)
         if not visit.path.is_file():
             why = "a broken link, a folder or an old database"
             msg = f"{visit.path}: listed, but not a file ({why}). Fetch it, for instance with datalad get."

@@ -28,6 +28,11 @@ class PreparedIndex:
     timelines: tuple[PreparedTimeline, ...]
     failures: tuple[SubjectFailure, ...]
 
+    @property
+    def subjects(self) -> frozenset[str]:
+        """Labels of everybody who was asked for and found, without 'sub-'."""
+        return frozenset({t.subject for t in self.timelines} | {f.subject for f in self.failures})
+
 
 def is_prepared(root: Path) -> bool:
     """Whether a folder holds prepared scans."""

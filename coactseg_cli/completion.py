@@ -226,12 +226,12 @@ def has_self_check(record: Record | None) -> bool:
 
 
 def refuse_other_choices(out_dir: Path, wanted: Mapping[str, str], but: Collection[str] = ()) -> None:
-    """One output folder is made one way.
+    """One output folder is made one way: nobody may stay in it whose results were made otherwise.
 
     Args:
         out_dir: OUT.
         wanted: choices of this run.
-        but: participants that this run makes again anyway.
+        but: participants of this run: those with other choices are made again.
 
     Raises: MadeDifferently, naming each option whose value differs from what the records in OUT say.
     """
@@ -243,10 +243,18 @@ def refuse_other_choices(out_dir: Path, wanted: Mapping[str, str], but: Collecti
         differing = [f"{key} was {before[key]}, now {wanted[key]}" for key in wanted if before.get(key, wanted[key]) != wanted[key]]
         if differing:
             msg = (
-                f"{out_dir} holds results made with other choices ({path.stem}: {'; '.join(differing)}). "
-                "Give the same options, another output folder, or --force to compute again."
+                f"{out_dir} holds results made with other choices of participants that this run leaves out ({path.stem}: "
+                f"{'; '.join(differing)}). Give the same options, run all participants, or name another output folder; --force mixes them."
             )
             raise MadeDifferently(msg)
+
+
+def made_again(out_dir: Path, subjects: Collection[str], wanted: Mapping[str, str], *, segments: bool) -> frozenset[str]:
+    """Of these participants, whom a run with these choices may make again unasked: all where it segments; `prep` not those with maps."""
+    if segments:
+        return frozenset(subjects)
+    records = {subject: _read(path_of(out_dir, subject)) for subject in subjects}
+    return frozenset(subject for subject, record in records.items() if record is None or record.choices.keys() <= wanted.keys())
 
 
 def path_of(out_dir: Path, subject: str) -> Path:

@@ -68,6 +68,7 @@ class Question:
     again: str = ""  # the option that does everybody again
     self_check: bool = False
     force: bool = False
+    segments: bool = True  # False: prep
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +127,15 @@ def list_run(index: Index | PreparedIndex, question: Question) -> Listing:
     """Look at everybody of an index, and at what OUT records; reads no image."""
     entries = [_entry(timeline, question) for timeline in index.timelines]
     entries += [Entry(f"sub-{f.subject}", State.IMPOSSIBLE, f.message) for f in index.failures]
-    return Listing(question, tuple(entries), _refusal(question))
+    return Listing(question, tuple(entries), _refusal(question, index))
 
 
-def _refusal(question: Question) -> str:
+def _refusal(question: Question, index: Index | PreparedIndex) -> str:
     if question.force or question.wanted is None:
         return ""
     try:
-        completion.refuse_other_choices(question.out_dir, question.wanted)
+        again = completion.made_again(question.out_dir, index.subjects, question.wanted, segments=question.segments)
+        completion.refuse_other_choices(question.out_dir, question.wanted, but=again)
     except MadeDifferently as error:
         return str(error)
     return ""

@@ -55,7 +55,8 @@ def run_participants(plan: Plan) -> int:
     plan = follow_model(plan, model)
     wanted = completion.choices(None if is_prepared(plan) else plan.prep, plan.segment, model)
     if not plan.run.force:
-        completion.refuse_other_choices(plan.dataset.out_dir, wanted)
+        again = completion.made_again(plan.dataset.out_dir, index.subjects, wanted, segments=plan.segment is not None)
+        completion.refuse_other_choices(plan.dataset.out_dir, wanted, but=again)
     research_line = RESEARCH_LINE if model is None else model.research_line
     tree = start_tree(plan, research_line)
     log = open_log(tree.root, effective(plan, model))
@@ -83,7 +84,7 @@ def _list(plan: Plan, index: Index | PreparedIndex) -> int:
     out, raw = plan.dataset.out_dir, plan.dataset.bids_dir
     read = plan.dataset.derivatives["prep"] if is_prepared(plan) else out if again else raw
     self_check = plan.segment is not None and plan.segment.self_check
-    found = list_run(index, Question(out, raw, read, pairing(plan), wanted, again, self_check, plan.run.force))
+    found = list_run(index, Question(out, raw, read, pairing(plan), wanted, again, self_check, plan.run.force, plan.segment is not None))
     print(found.json() if plan.run.as_json else found.text())
     return found.exit_code
 

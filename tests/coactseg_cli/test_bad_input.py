@@ -12,7 +12,7 @@ from bids_app.cases import PreparedScan
 from bids_app.dataset import read_timelines
 from bids_app.entities import parse
 from bids_app.errors import InvalidDataset, UnreadableImage
-from bids_app.indexing import list_files
+from bids_app.indexing import list_anat, list_in_database
 from coactseg_cli.__main__ import main
 from coactseg_cli.cohort.results import read as read_results
 from coactseg_cli.config import SkullStrip
@@ -81,8 +81,8 @@ def test_files_are_given_to_the_participant_in_whose_folder_they_lie(tmp_path: P
         (bids / f"sub-{subject}/anat").mkdir(parents=True)
         (bids / f"sub-{subject}/anat/sub-{subject}_FLAIR.nii.gz").touch()
     (bids / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
-    found = list_files(bids, ["01", "1"], None)
-    assert {s: [p.name for p in paths] for s, paths in found.items()} == {s: [f"sub-{s}_FLAIR.nii.gz"] for s in ("01", "1")}
+    for found in ({s: list_anat(bids / f"sub-{s}") for s in ("01", "1")}, list_in_database(bids, ["01", "1"], tmp_path / "database")):
+        assert {s: [p.name for p in paths] for s, paths in found.items()} == {s: [f"sub-{s}_FLAIR.nii.gz"] for s in ("01", "1")}
 
 
 def test_a_scan_in_the_folder_of_another_participant_is_refused(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_scan_in_the_folder_of_another_participant_is_refused(tmp_path: Path) 
     (tmp_path / "sub-01/anat/sub-02_FLAIR.nii.gz").touch()
     failures = read_timelines(tmp_path, validate=False).failures
     assert [f.subject for f in failures] == ["01"]
-    assert "its name says sub-02, but it lies in no folder sub-02" in failures[0].message
+    assert "the name says sub-02, the folder sub-01" in failures[0].message
 
 
 def test_intensities_without_room_for_a_histogram_are_constant() -> None:

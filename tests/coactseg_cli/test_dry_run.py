@@ -184,7 +184,7 @@ def out(tmp_path: Path, raw: Path) -> Path:
         page = tmp_path / "out" / f"sub-{timeline.subject}.html"
         page.parent.mkdir(exist_ok=True)
         page.touch()
-        record = Record(timeline.subject, completion.fingerprint(timeline, raw), wanted, (page.name,))
+        record = Record(timeline.subject, completion.fingerprint(timeline, raw), wanted, {page.name: completion.content_hash(page)})
         completion.write(tmp_path / "out", record)
     return tmp_path / "out"
 
@@ -233,8 +233,10 @@ def test_other_choices_are_named_with_what_a_run_would_say(raw: Path, out: Path,
     said = listed(raw, "--min-lesion-mm3", "10")
     assert states(said) == ["changed"] * 3
     assert said["participants"][0]["reason"] == "--min-lesion-mm3 was 3.0, now 10.0"
-    assert "--force" in said["refused"]
+    assert said["refused"] is None
     assert said["exit_code"] == 0
+    some = listed(raw, "--min-lesion-mm3", "10", "--participant-label", "01")
+    assert "--force" in some["refused"]
     forced = listed(raw, "--min-lesion-mm3", "10", "--force")
     assert (states(forced), forced["refused"]) == (["to_do"] * 3, None)
 

@@ -248,8 +248,21 @@ def test_another_model_is_another_choice(stages: Stages, raw: Path, tmp_path: Pa
     assert segment(raw, tmp_path / "out") == 0
     stages.sha256 = "def"
     participant.model_of.cache_clear()
-    assert segment(raw, tmp_path / "out") == 2
+    assert segment(raw, tmp_path / "out", "--participant-label", "01") == 2
     assert '--model was "abc", now "def"' in capsys.readouterr().err
+    stages.calls.clear()
+    assert segment(raw, tmp_path / "out") == 0
+    assert sorted(stages.calls) == ["01", "02", "03"]
+
+
+def test_other_choices_for_everybody_are_computed_again(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    assert segment(raw, tmp_path / "out") == 0
+    stages.calls.clear()
+    assert segment(raw, tmp_path / "out", "--min-lesion-mm3", "7") == 0
+    assert sorted(stages.calls) == ["01", "02", "03"]
+    stages.calls.clear()
+    assert segment(raw, tmp_path / "out", "--min-lesion-mm3", "7") == 0
+    assert stages.calls == []
 
 
 @pytest.mark.parametrize("words", ["--nprocs 4 --omp-nthreads 4", "--device cpu", "-v", "--stop-on-first-crash", "--stride 40"])
@@ -267,7 +280,14 @@ def test_prep_then_segment_in_one_folder(stages: Stages, raw: Path, tmp_path: Pa
     assert not (out / "sub-01.html").exists()
     assert segment(raw, out) == 0  # not complete: there are no maps
     assert (out / "sub-01.html").exists()
-    assert main(["prep", str(raw), str(out), "participant", "--nprocs", "1"]) == 2  # --normalize zscore
+    assert main(["prep", str(raw), str(out), "participant", "--nprocs", "1"]) == 2  # --normalize zscore: the maps would be lost
+
+
+def test_prep_alone_is_made_again_with_other_choices(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    words = ["prep", str(raw), str(tmp_path / "out"), "participant", "--nprocs", "1"]
+    assert main([*words, "--normalize", "none"]) == 0
+    assert main(words) == 0
+    assert [prep.normalize for prep in stages.preps[-3:]] == ["zscore"] * 3
 
 
 def test_the_model_decides_the_grid_unless_the_user_does(
