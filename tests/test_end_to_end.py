@@ -106,7 +106,7 @@ def test_a_second_run_changes_nothing(road, tiny_bids, tiny_labels, tiny_model_p
     flags = ["-d", f"labels={tiny_labels}", "--model", str(tiny_model_path), "--threshold-all", "0.4", "--threshold-new", "0.4"]
     assert main([str(tiny_bids), str(road), "participant", *flags]) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert main([str(tiny_bids), str(road), "participant", *flags, "--threshold-new", "0.6"]) == 2
+    assert main([str(tiny_bids), str(road), "participant", *flags, "--threshold-new", "0.6", "--participant-label", "01"]) == 2
     assert "threshold" in capsys.readouterr().err
 
 

@@ -120,7 +120,7 @@ def test_new_thresholds_are_recorded_and_what_they_do_not_reach_is_refused(out, 
     labels = ["-d", f"labels={bids / 'derivatives' / 'labels'}"]
     run = [str(bids), str(out), "participant", *labels, "--model", str(model), "--pairs", "all", "--n4"]
     capsys.readouterr()
-    assert main([*run, *FLAGS[:4]]) == 2
+    assert main([*run, *FLAGS[:4], "--participant-label", "01"]) == 2
     assert main([*run, *words[1:]]) == 0  # the thresholds that OUT has now: everything is complete
     assert "2 complete before" in capsys.readouterr().out
     for wrong in (["--inference", "windows"], ["--pairs", "first"], ["--self-check"], ["--model", str(model)], ["--reports-only"]):
