@@ -8,6 +8,7 @@ What is complete is decided from what files hold, not from times or names: clock
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -85,7 +86,9 @@ def fingerprint(timeline: Timeline | PreparedTimeline, root: Path) -> str:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file. Raises: OSError."""
+    """SHA-256 of a file. Raises: OSError, also for what is none: opening a pipe would wait for ever."""
+    if not path.is_file():
+        raise OSError(errno.ENOENT, "no such file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -785,3 +785,17 @@ def test_an_interruption_ends_the_workers(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 130
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(stages: Stages, raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert segment(raw, out) == 0
+    page = out / "sub-01.html"
+    page.unlink()
+    os.mkfifo(page)
+    with pytest.raises(OSError, match="no such file"):
+        completion.content_hash(page)
+    stages.calls.clear()
+    assert segment(raw, out) == 0
+    assert stages.calls == ["01"]
+    assert page.is_file()
