@@ -30,12 +30,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; brought to the disk and renamed at the end, removed where the block fails.
 
     A reader, and whoever comes after a crash or a power cut, finds the former file or the whole new one. The folder must be there.
+    Raises: CannotCreate where a folder has the name.
     """
     temporary = path.with_name(f".tmp-{secrets.token_hex(6)}-{path.name[-_NAME_KEPT:]}")
     try:
         yield temporary
         _to_disk(temporary)
         temporary.replace(path)
+    except IsADirectoryError as error:
+        msg = f"{path}: cannot be written (a folder has its name). Move it away."
+        raise CannotCreate(msg) from error
     finally:
         temporary.unlink(missing_ok=True)
     placed = _placed.get()

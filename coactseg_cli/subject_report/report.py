@@ -10,6 +10,7 @@ import numpy as np
 from bids_app import figures
 from bids_app.cases import Pair, PreparedTimeline
 from bids_app.derivatives import Derivatives
+from bids_app.errors import InvalidDataset
 from bids_app.fates import LesionMap
 from bids_app.files import write_text
 from bids_app.glassbrain import glass_brain
@@ -27,7 +28,15 @@ from coactseg_cli.subject_report.tables import lesions_of_map, noted
 def write_report(prepared: PreparedTimeline, tree: Derivatives, pairs: tuple[Pair, ...], research_line: str) -> Path:
     """Write OUT/sub-XX.html from the maps, tables and sidecars of a participant. Returns: the page."""
     path = tree.root / f"sub-{prepared.subject}.html"
-    write_text(path, render(make_report(prepared, tree, pairs, research_line)))
+    try:
+        report = make_report(prepared, tree, pairs, research_line)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # a table or sidecar in OUT may hold anything
+        msg = (
+            f"{tree.root}: a table or sidecar of sub-{prepared.subject} does not hold what the page is made of "
+            f"({type(error).__name__}: {error}). Compute it again with segment --force."
+        )
+        raise InvalidDataset(msg) from error
+    write_text(path, render(report))
     return path
 
 

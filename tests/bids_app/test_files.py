@@ -8,6 +8,7 @@ import os
 import pytest
 
 from bids_app import files
+from bids_app.errors import CannotCreate
 from bids_app.files import noting_placed, remove_leftovers, replacing, write_bytes, write_json, write_text
 
 
@@ -74,3 +75,10 @@ def test_leftovers_of_one_file_only(tmp_path):
 def test_long_names_have_temporary_names_too(tmp_path):
     write_text(tmp_path / ("x" * 250), "1")
     assert [len(path.name) for path in tmp_path.iterdir()] == [250]
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(CannotCreate, match=r"a\.json: cannot be written \(a folder has its name\)"):
+        write_bytes(tmp_path / "a.json", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bids_app.cases import Pair
+from bids_app.errors import InvalidDataset
 from bids_app.fates import FATES
 from bids_app.files import read_json, write_json
 from bids_app.report import format_cell, format_figures
@@ -292,3 +293,22 @@ def test_the_page_needs_neither_network_nor_registration() -> None:
     code = "import sys, coactseg_cli.subject_report; print({'torch', 'ants', 'SimpleITK', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_a_table_without_its_columns_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    out = make_out(tmp_path)
+    table = next(out.tree.root.rglob("*_desc-all_dseg.tsv"))
+    table.write_text(table.read_text().replace("index", "number", 1))
+    page = out.tree.root / f"sub-{out.prepared.subject}.html"
+    before = page.read_bytes() if page.exists() else None
+    with pytest.raises(InvalidDataset, match=r"does not hold what the page is made of \(KeyError: 'index'\)\. Compute it again"):
+        write_report(out.prepared, out.tree, PAIRS, LINE)
+    assert (page.read_bytes() if page.exists() else None) == before
+
+
+def test_a_sidecar_with_a_number_for_a_table_is_an_error_too(tmp_path: Path) -> None:
+    out = make_out(tmp_path)
+    path = Path(str(out.prepared.visits[-1].image).replace(".nii.gz", ".json"))
+    write_json(path, {**read_json(path), "ProcessingVersions": 3})
+    with pytest.raises(InvalidDataset, match="TypeError"):
+        write_report(out.prepared, out.tree, PAIRS, LINE)
