@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,15 @@ def _is_formula(text: str) -> bool:
     return text.startswith(_FORMULA) and not _HARMLESS.fullmatch(text)
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path, needed: Collection[str] = ()) -> list[dict[str, str]]:
     """Read a TSV; each row is column name to text.
 
-    Raises: NoInput; InvalidDataset where there is no header, a name is doubled, or a row has another number of cells.
+    Args:
+        path: the table.
+        needed: columns without which the caller can do nothing.
+
+    Raises: NoInput; InvalidDataset where there is no header, a name is doubled, a needed column is missing, or a row has another number
+        of cells.
     """
     lines = [line for line in read_text(path).split("\n") if line.strip("\r")]
     if not lines:
@@ -108,6 +113,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
     header, *body = [[_unguarded(text) for text in line.rstrip("\r").split("\t")] for line in lines]
     if len(set(header)) != len(header):
         msg = f"{path}: a column name occurs twice in {header}. Rename one."
+        raise InvalidDataset(msg)
+    if missing := [name for name in needed if name not in header]:
+        msg = f"{path}: no column {', '.join(missing)}; there are {', '.join(header)}. Repair the table, or make it again."
         raise InvalidDataset(msg)
     for number_of_row, row in enumerate(body, start=2):
         if len(row) != len(header):

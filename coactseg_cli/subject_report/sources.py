@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,12 @@ from bids_app.tables import number, read_table
 from coactseg_cli.volumes import Volume, load, to_ras
 
 Row = Mapping[str, str]
+
+# Columns without which a table says nothing.
+OF_MAP = ("index", "name", "volume_mm3")
+OF_LESIONS = ("index", "fate", "location")
+OF_TIMELINE = ("lesion_id", "session_id", "volume_mm3", "fate")
+OF_FLAGS = ("session_id", "name", "value", "units", "low", "high", "flagged", "reason")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +133,7 @@ def read_mask(tree: Derivatives, scan: PreparedScan, desc: str, *, needed: bool 
     table = tree.path(dseg.with_(extension=".tsv"))
     if not needed and not (mask.is_file() and table.is_file()):
         return None
-    return LesionMask(read_table(table), _binary(mask).data, read_json(tree.path(dseg.with_(extension=".json"))))
+    return LesionMask(read_table(table, OF_MAP), _binary(mask).data, read_json(tree.path(dseg.with_(extension=".json"))))
 
 
 def _binary(path: Path) -> Volume:
@@ -142,10 +148,10 @@ def read_tables(tree: Derivatives, subject: str) -> Tables:
     selfcheck = tree.subject_path(subject, f"{stem}_desc-selfcheck_table.tsv")
     lesions = lesions_path(tree, subject, ".tsv")
     return Tables(
-        sessions={r["session_id"]: r for r in _rows(tree.subject_path(subject, f"{stem}_sessions.tsv"))},
-        lesions=_rows(lesions),
-        timeline=_rows(tree.subject_path(subject, f"{stem}_desc-lesions_timeline.tsv")),
-        flags=_rows(flags) if flags.is_file() else None,
+        sessions={r["session_id"]: r for r in _rows(tree.subject_path(subject, f"{stem}_sessions.tsv"), ("session_id",))},
+        lesions=_rows(lesions, OF_LESIONS),
+        timeline=_rows(tree.subject_path(subject, f"{stem}_desc-lesions_timeline.tsv"), OF_TIMELINE),
+        flags=_rows(flags, OF_FLAGS) if flags.is_file() else None,
         selfcheck=_rows(selfcheck),
         selfcheck_facts=_facts(selfcheck.with_suffix(".json")),
         tracking_facts=_facts(lesions.with_suffix(".json")),
@@ -166,8 +172,8 @@ def read_lesions(tree: Derivatives, subject: str, tables: Tables) -> LesionMap |
     return LesionMap(labels, {int(number(r["index"])): r["fate"] for r in tables.lesions})
 
 
-def _rows(path: Path) -> Sequence[Row]:
-    return read_table(path) if path.is_file() else ()
+def _rows(path: Path, needed: Collection[str] = ()) -> Sequence[Row]:
+    return read_table(path, needed) if path.is_file() else ()
 
 
 def _facts(path: Path) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_app.cases import PreparedTimeline
+from bids_app.errors import InvalidDataset
 from bids_app.files import read_json
 from bids_app.report import Finding, Quality, format_cell
 from coactseg_cli.subject_report.sources import Change, LesionMask, Tables, Visit
@@ -110,8 +111,13 @@ def _mm3(volume_mm3: float) -> str:
 
 
 def preparation_facts(prepared: PreparedTimeline) -> Mapping[str, Any]:
-    """What prep recorded beside the last visit's image."""
-    return read_json(Path(str(prepared.visits[-1].image).replace(".nii.gz", ".json")))
+    """What prep recorded beside the last visit's image. Raises: NoInput, InvalidDataset."""
+    path = Path(str(prepared.visits[-1].image).replace(".nii.gz", ".json"))
+    facts = read_json(path)
+    if not isinstance(found := facts.get("ProcessingVersions", {}), dict):
+        msg = f"{path}: ProcessingVersions is {found!r}; expected names with their versions. Prepare the scan again."
+        raise InvalidDataset(msg)
+    return facts
 
 
 def methods(prepared: PreparedTimeline, visits: Sequence[Visit], tables: Tables, latest: Change | None) -> tuple[str, ...]:
