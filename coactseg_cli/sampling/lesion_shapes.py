@@ -105,10 +105,16 @@ def zoom(mask: np.ndarray, factor: float) -> np.ndarray:
     return zoomed
 
 
-def made_up_texture(rng: np.random.Generator, mask: np.ndarray) -> Look:
-    """Contrast and texture as measured, for a shape without a scan."""
-    middle = CONTRAST_AT_1_VOXEL * mask.sum() ** CONTRAST_POWER
-    contrast = np.clip(middle * np.exp(rng.normal(0.0, CONTRAST_LOG_SD)), *CONTRAST_RANGE)
+def draw_contrast(rng: np.random.Generator, voxels: float) -> float:
+    """Mean z-score above the tissue around, as measured for lesions of that size."""
+    middle = CONTRAST_AT_1_VOXEL * voxels**CONTRAST_POWER
+    return float(np.clip(middle * np.exp(rng.normal(0.0, CONTRAST_LOG_SD)), *CONTRAST_RANGE))
+
+
+def made_up_texture(rng: np.random.Generator, mask: np.ndarray, contrast: float | None = None) -> Look:
+    """Contrast (None: as measured) and texture for a shape without a scan."""
+    if contrast is None:
+        contrast = draw_contrast(rng, float(mask.sum()))
     texture = ndimage.gaussian_filter(rng.standard_normal(mask.shape, np.float32), TEXTURE_SIGMA)
     texture = (texture - texture[mask].mean()) / (texture.std() + 1e-6)  # so that the lesion's mean is the contrast
     weights = soften(mask, rng.uniform(*EDGE_SIGMA))

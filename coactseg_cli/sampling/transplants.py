@@ -7,7 +7,6 @@ shapes and places are carried; intensity is made up. Cf. Basaran et al. 2022 (Le
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -26,7 +25,10 @@ SMALLEST = 4  # voxels, as in the library
 TISSUE_Z = (-0.8, 1.2)  # intensity, smoothed, at which a carried voxel stays: neither fluid nor another brain's bright cortex
 BORDER = 2  # voxels below the brain's border
 CHANGED_SHARE = 0.15  # of the carried lesions of a pair that get a fate of their own; the others are stable
-LOAD_LOG_SD = 0.25  # of the brightness that all lesions of a patient share
+# Mean z-score of a patient's lesions above the tissue around. All lesions of a patient are about equally bright, and not brighter for
+# being large: in the heaviest of our scans (50 ml) 0.9, where the line for single lesions (lesion_shapes.py) would give 2.8.
+CONTRAST, CONTRAST_LOG_SD, CONTRAST_RANGE = 1.05, 0.35, (0.4, 2.5)
+LESION_LOG_SD = 0.2  # of one lesion against the others of its patient
 SIZES, BRIGHTNESS = (0.5, 0.85), (0.4, 1.0)  # of the lesser look of a grown or faded lesion
 
 
@@ -46,8 +48,8 @@ def draw_transplant(rng: np.random.Generator, patch: Patch, patients: tuple[Pati
     shape = tuple(n + 2 * PAD for n in patch.brain.shape)
     mask = carry(patient, place, shape, move=rng.normal(0.0, JITTER, 3), mirrored=bool(rng.random() < 0.5))
     mask &= np.pad(room(patch), PAD, mode="edge")
-    brightness = float(np.exp(rng.normal(0.0, LOAD_LOG_SD)))
-    return [_dress(rng, corner - PAD, part, brightness, changed=changed) for corner, part in components(mask)]
+    contrast = CONTRAST * float(np.exp(rng.normal(0.0, CONTRAST_LOG_SD)))
+    return [_dress(rng, corner - PAD, part, contrast, changed=changed) for corner, part in components(mask)]
 
 
 def widened(place: Place, shape: tuple[int, ...]) -> Place:
@@ -106,10 +108,10 @@ def components(mask: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield corner, cut_array(labels, corner + np.array((x, y, z)) // 2, (x, y, z)) == i + 1
 
 
-def _dress(rng: np.random.Generator, corner: np.ndarray, part: np.ndarray, brightness: float, *, changed: bool) -> PaintedLesion:
+def _dress(rng: np.random.Generator, corner: np.ndarray, part: np.ndarray, contrast: float, *, changed: bool) -> PaintedLesion:
     fate = draw_fate(rng, changed=changed and bool(rng.random() < CHANGED_SHARE))
-    plain = made_up_texture(rng, part)
-    look = replace(plain, excess=plain.excess * np.float32(brightness))
+    own = float(np.clip(contrast * np.exp(rng.normal(0.0, LESION_LOG_SD)), *CONTRAST_RANGE))
+    look = made_up_texture(rng, part, own)
     weaker = lesser(look, rng.uniform(*SIZES), rng.uniform(*BRIGHTNESS)) if fate in {Fate.GROWN, Fate.FADED} else None
     return PaintedLesion(corner + middle(part), look, weaker, fate)
 

@@ -88,6 +88,17 @@ def test_carried_lesions_are_stable_unless_the_pair_changes(patch, other):
     assert 0.5 < fates.count(Fate.STABLE) / len(fates) < 1.0
 
 
+def test_all_lesions_of_a_patient_are_about_equally_bright(patch, other):
+    """The balls have 123 and 33 voxels: the line for single lesions would make the larger one 1.3 times as bright on average."""
+    found = [draw_transplant(np.random.default_rng(seed), patch, (other,), changed=False) for seed in range(200)]
+    pairs = [[float((le.look.excess * le.look.weights)[le.look.mask].mean()) for le in lesions] for lesions in found if len(lesions) == 2]
+    assert len(pairs) > 50
+    large, small = np.log(np.array(pairs)).T
+    assert abs((large - small).mean()) < 0.1
+    assert np.corrcoef(large, small)[0, 1] > 0.5
+    assert 0.8 < np.exp(large.mean()) < 1.3
+
+
 def test_a_pair_shows_them_at_both_visits(patch, other):
     def painted(transplant):
         rng = np.random.default_rng(11)
