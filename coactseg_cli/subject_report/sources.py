@@ -11,6 +11,7 @@ import numpy as np
 
 from bids_app.cases import Pair, PreparedScan, desc_of
 from bids_app.derivatives import Derivatives
+from bids_app.errors import InvalidDataset
 from bids_app.fates import FATES, LesionMap
 from bids_app.files import read_json
 from bids_app.tables import number, read_table
@@ -22,6 +23,9 @@ Row = Mapping[str, str]
 OF_MAP = ("index", "name", "volume_mm3")
 OF_LESIONS = ("index", "fate", "location")
 OF_TIMELINE = ("lesion_id", "session_id", "volume_mm3", "fate")
+WORDS = frozenset(  # columns of lesions that hold words; all others hold numbers
+    {"name", "lesion_id", "session_id", "first_session", "last_session", "fate", "location", "merged_into", "split_from"}
+)
 OF_FLAGS = ("session_id", "name", "value", "units", "low", "high", "flagged", "reason")
 
 
@@ -133,7 +137,7 @@ def read_mask(tree: Derivatives, scan: PreparedScan, desc: str, *, needed: bool 
     table = tree.path(dseg.with_(extension=".tsv"))
     if not needed and not (mask.is_file() and table.is_file()):
         return None
-    return LesionMask(read_table(table, OF_MAP), _binary(mask).data, read_json(tree.path(dseg.with_(extension=".json"))))
+    return LesionMask(_lesions(table, OF_MAP), _binary(mask).data, read_json(tree.path(dseg.with_(extension=".json"))))
 
 
 def _binary(path: Path) -> Volume:
@@ -146,11 +150,11 @@ def read_tables(tree: Derivatives, subject: str) -> Tables:
     stem = f"sub-{subject}"
     flags = tree.subject_path(subject, f"{stem}_desc-quality_flags.tsv")
     selfcheck = tree.subject_path(subject, f"{stem}_desc-selfcheck_table.tsv")
-    lesions = lesions_path(tree, subject, ".tsv")
+    lesions, timeline = lesions_path(tree, subject, ".tsv"), tree.subject_path(subject, f"{stem}_desc-lesions_timeline.tsv")
     return Tables(
         sessions={r["session_id"]: r for r in _rows(tree.subject_path(subject, f"{stem}_sessions.tsv"), ("session_id",))},
-        lesions=_rows(lesions, OF_LESIONS),
-        timeline=_rows(tree.subject_path(subject, f"{stem}_desc-lesions_timeline.tsv"), OF_TIMELINE),
+        lesions=_lesions(lesions, OF_LESIONS) if lesions.is_file() else (),
+        timeline=_lesions(timeline, OF_TIMELINE) if timeline.is_file() else (),
         flags=_rows(flags, OF_FLAGS) if flags.is_file() else None,
         selfcheck=_rows(selfcheck),
         selfcheck_facts=_facts(selfcheck.with_suffix(".json")),
@@ -170,6 +174,20 @@ def read_lesions(tree: Derivatives, subject: str, tables: Tables) -> LesionMap |
         return None
     labels = to_ras(load(path)).data.round().astype(np.int32)
     return LesionMap(labels, {int(number(r["index"])): r["fate"] for r in tables.lesions})
+
+
+def _lesions(path: Path, needed: Collection[str]) -> Sequence[Row]:
+    """A table with a row per lesion, every number of which is one. Raises: NoInput, InvalidDataset."""
+    rows = read_table(path, needed)
+    for i, row in enumerate(rows, start=2):
+        for name, text in row.items():
+            try:
+                if name not in WORDS:
+                    number(text)
+            except InvalidDataset as error:
+                msg = f"{path}: row {i}, column {name}: {error}"
+                raise InvalidDataset(msg) from error
+    return rows
 
 
 def _rows(path: Path, needed: Collection[str] = ()) -> Sequence[Row]:

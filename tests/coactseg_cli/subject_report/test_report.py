@@ -312,3 +312,14 @@ def test_a_sidecar_with_a_number_for_a_table_is_an_error_too(tmp_path: Path) -> 
     write_json(path, {**read_json(path), "ProcessingVersions": 3})
     with pytest.raises(InvalidDataset, match=rf"{path.name}: ProcessingVersions is 3"):
         write_report(out.prepared, out.tree, PAIRS, LINE)
+
+
+def test_a_word_for_a_number_is_named_with_its_row(tmp_path: Path) -> None:
+    out = make_out(tmp_path)
+    table = next(out.tree.root.rglob("*_desc-all_dseg.tsv"))
+    header, first, *others = table.read_text().splitlines()
+    cells = first.split("\t")
+    cells[header.split("\t").index("volume_mm3")] = "large"
+    table.write_text("\n".join([header, "\t".join(cells), *others]) + "\n")
+    with pytest.raises(InvalidDataset, match=rf"{table.name}: row 2, column volume_mm3: .*'large'"):
+        write_report(out.prepared, out.tree, PAIRS, LINE)
