@@ -28,7 +28,6 @@ from coactseg_cli.config import Inference, Pairing, SegmentConfig
 
 if TYPE_CHECKING:
     from coactseg_cli.config import PrepConfig
-    from coactseg_cli.network.checkpoint import Model
     from coactseg_cli.network.model_file import ModelFile
 
 # Options that change no map: how fast, on which CPUs, from which folder, what is checked besides.
@@ -54,7 +53,7 @@ class Record:
     done: bool = True  # False: of a run that has not come to its end
 
 
-def choices(prep: PrepConfig | None, segment: SegmentConfig | None = None, model: Model | ModelFile | None = None) -> dict[str, str]:
+def choices(prep: PrepConfig | None, segment: SegmentConfig | None = None, model: ModelFile | None = None) -> dict[str, str]:
     """Every option that decides a map, with its value as JSON, the version and the model's hash.
 
     Args:

@@ -128,7 +128,7 @@ def _of_sessions(index: PreparedIndex, sessions: tuple[str, ...]) -> PreparedInd
     return replace(index, timelines=kept)
 
 
-def follow_model(plan: Plan, model: Model | ModelFile | None) -> Plan:
+def follow_model(plan: Plan, model: ModelFile | None) -> Plan:
     """The plan with the grid and the intensities that the model was trained with, where the user named none."""
     prep = plan.prep
     if model is not None and "spacing_mm" in plan.model_decides and model.spacing_mm is not None:

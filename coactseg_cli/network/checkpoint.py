@@ -18,7 +18,16 @@ from bids_app.files import write_bytes
 from coactseg_cli import __version__
 from coactseg_cli.errors import WrongWeights
 from coactseg_cli.network.model import VNet
-from coactseg_cli.network.model_file import METADATA_KEY, SUFFIX, CheckpointInfo, check_content, require_plain_zip, size_of, state_dict_info
+from coactseg_cli.network.model_file import (
+    METADATA_KEY,
+    SUFFIX,
+    CheckpointInfo,
+    ModelFile,
+    check_content,
+    require_plain_zip,
+    size_of,
+    state_dict_info,
+)
 
 __all__ = ["METADATA_KEY", "CheckpointInfo", "Model", "build", "load_model", "save_model"]
 
@@ -26,24 +35,11 @@ FIRST_WEIGHT = "encoder.block_one.conv.0.weight"
 MAX_BASE_FILTERS = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Model(ModelFile):
     """A network in evaluation mode with what its file says."""
 
     network: VNet
-    info: CheckpointInfo
-    path: Path
-    sha256: str  # of the file
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float] | None:
-        """Grid of training in mm, None where not recorded."""
-        return self.info.spacing_mm
-
-    @property
-    def normalisation(self) -> str:
-        """How the intensities of training were normalised."""
-        return self.info.normalisation
 
     @property
     def research_line(self) -> str:
@@ -67,7 +63,7 @@ def load_model(path: Path) -> Model:
     content = path.read_bytes()  # once: what is hashed is what is loaded
     state, info = _read_safetensors(content, path) if path.suffix == SUFFIX else _read_pth(content, path)
     network = build(state, path)
-    return Model(network, replace(info, base_filters=network.base_filters), path, hashlib.sha256(content).hexdigest())
+    return Model(path, replace(info, base_filters=network.base_filters), hashlib.sha256(content).hexdigest(), network=network)
 
 
 def build(state: dict[str, Tensor], path: Path) -> VNet:

@@ -50,9 +50,9 @@ class CheckpointInfo:
     source: str = "coactseg train"  # or 'state dict' for a foreign .pth
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelFile:
-    """A model file that was looked at and not loaded."""
+    """A model file that was looked at; checkpoint.Model is one that was loaded too."""
 
     path: Path
     info: CheckpointInfo
