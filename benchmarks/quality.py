@@ -18,6 +18,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bids_app.dataset import read_prepared
+from coactseg_cli.lesion_maps import read_grids
 from coactseg_cli.preprocessing.brain_checks import brain_ml
 from coactseg_cli.preprocessing.checks import participant_checks
 from coactseg_cli.preprocessing.quality import Check
@@ -249,7 +250,7 @@ class Cohort:
 
 def read(roots: Sequence[Path]) -> Cohort:
     """Every participant of prepared data sets."""
-    visits = {t.subject: [read_facts(v) for v in t.visits] for root in roots for t in read_prepared(root).timelines}
+    visits = {t.subject: [read_facts(read_grids(v)) for v in t.visits] for root in roots for t in read_prepared(root).timelines}
     return Cohort(visits, {subject: [profile(v) for v in facts] for subject, facts in visits.items()})
 
 

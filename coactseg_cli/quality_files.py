@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bids_app.cases import PreparedScan, PreparedTimeline
+from bids_app.cases import PreparedTimeline
 from bids_app.derivatives import Derivatives
 from bids_app.files import read_json
 from bids_app.inheritance import metadata_of
 from bids_app.tables import write_table
+from coactseg_cli.lesion_maps import Grids, read_grids
 from coactseg_cli.prep_files import ASYMMETRY
 from coactseg_cli.preprocessing.checks import participant_checks
 from coactseg_cli.preprocessing.quality import COLUMNS, Check
@@ -21,22 +22,32 @@ from coactseg_cli.volumes import load, to_ras
 DESCRIPTION = "Quality checks of every visit, passed or not: a flag says where to look, not that a map is wrong."
 
 
-def check_participant(prepared: PreparedTimeline, seen: SeenRanges | None) -> tuple[Check, ...]:
-    """Every check of a prepared participant. Raises: UnreadableImage, UnreadableTransform."""
+def check_participant(prepared: PreparedTimeline, seen: SeenRanges | None, visits: Sequence[Grids] | None = None) -> tuple[Check, ...]:
+    """Every check of a prepared participant.
+
+    Args:
+        prepared: where the visits are.
+        seen: what the model saw; None: not known.
+        visits: them as they were read already; None: read them.
+
+    Raises: UnreadableImage, UnreadableTransform, GridMismatch.
+    """
     sidecars = [{} if visit.raw is None else metadata_of(visit.raw) for visit in prepared.visits]
-    return participant_checks([read_facts(visit) for visit in prepared.visits], seen, sidecars, comparable=prepared.comparable)
+    facts = [read_facts(grids) for grids in visits or [read_grids(visit) for visit in prepared.visits]]
+    return participant_checks(facts, seen, sidecars, comparable=prepared.comparable)
 
 
-def read_facts(visit: PreparedScan) -> VisitFacts:
-    """What the checks need of one visit."""
+def read_facts(grids: Grids) -> VisitFacts:
+    """What the checks need of one visit; reads the scan itself, which nothing else needs."""
+    visit = grids.scan
     sidecar = visit.image.with_name(visit.image.name.partition(".")[0] + ".json")
     asymmetry = read_json(sidecar).get(ASYMMETRY) if sidecar.is_file() else None
     return VisitFacts(
         session=visit.session,
         native=to_ras(load(visit.native)),  # slices are found by their axis
-        native_brain=to_ras(load(visit.native_brain_mask)).data > 0.5,
-        image=load(visit.image),
-        brain=load(visit.brain_mask).data > 0.5,
+        native_brain=to_ras(grids.native_brain).data,
+        image=grids.image,
+        brain=grids.brain,
         orig_from_individual=read_itk(visit.to_individual),
         asymmetry_mm=float(asymmetry) if isinstance(asymmetry, int | float) else None,
     )

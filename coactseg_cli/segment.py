@@ -68,7 +68,7 @@ def segment(
     probabilities = infer(visits, pairs, engine)
     log(f"network: {len(visits)} all-lesion, {len(pairs)} new-lesion and {len(pairs)} resolved-lesion maps")
     maps = describe(visits, probabilities, config, model, describe_choices(config, model, engine))
-    flags = quality.rows(check_participant(prepared, model.info.seen))
+    flags = quality.rows(check_participant(prepared, model.info.seen, visits))
     _check_itself(prepared.subject, visits, probabilities, engine, model, tree, log)
     return read(prepared, visits, maps, config, tree, Context(model.research_line, flags))
 

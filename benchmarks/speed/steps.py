@@ -98,7 +98,7 @@ def main(words: list[str]) -> int:
     """Run coactseg; write the seconds per step."""
     began = time.perf_counter() - _process_age()
     out, *argv = words
-    from coactseg_cli.cli import main as coactseg
+    from coactseg_cli.__main__ import main as coactseg
 
     clock = Clock(began)
     clock.stack = [START]

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import os
 import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -44,6 +50,27 @@ def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@contextmanager
+def turn_on(device: torch.device) -> Iterator[None]:
+    """Wait for the GPU, and leave it empty; on a CPU nobody waits.
+
+    Participants that are worked on at once use it one after the other, so that its memory holds one pass, while the others go on
+    with what the processor does. Counts for the processes of one user that share a folder for temporary files. A process that
+    dies gives its turn back.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    path = Path(tempfile.gettempdir()) / f"coactseg-{os.getuid()}-cuda{device.index or 0}.lock"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)  # no link of somebody else's in a shared folder
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        torch.cuda.empty_cache()  # does nothing where CUDA was never started
+    finally:
+        os.close(file)
 
 
 def keep_large_allocations() -> None:

@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from coactseg_cli.config import Inference, SegmentConfig
 from coactseg_cli.errors import OutOfMemory
-from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations
+from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations, turn_on
 from coactseg_cli.network.inputs import stack
 from coactseg_cli.network.model import DIVISOR, VNet
 from coactseg_cli.volumes import box_of, uncrop
@@ -63,9 +63,10 @@ class Engine:
         """
         wanted = frozenset(heads)
         try:
-            if self.config.inference is Inference.WINDOWS:
-                return self._windows(baseline, followup, wanted)
-            return self._whole(baseline, followup, brain, wanted)
+            with turn_on(self.device):
+                if self.config.inference is Inference.WINDOWS:
+                    return self._windows(baseline, followup, wanted)
+                return self._whole(baseline, followup, brain, wanted)
         except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
                 raise

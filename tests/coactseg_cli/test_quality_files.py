@@ -12,6 +12,7 @@ from bids_app.dataset import read_timelines
 from bids_app.derivatives import Derivatives, start
 from bids_app.tables import read_table
 from coactseg_cli.config import PrepConfig
+from coactseg_cli.lesion_maps import read_grids
 from coactseg_cli.prep import prepare
 from coactseg_cli.prep_files import ASYMMETRY
 from coactseg_cli.preprocessing.quality import COLUMNS, rows
@@ -27,9 +28,9 @@ CUT = {"long09", "long20"}  # their topmost slice still holds 21 and 15 cm2 of b
 def test_facts_are_what_prep_wrote(tiny_prepared):
     first, second = tiny_prepared.timelines[0].visits
     recorded = json.loads(second.image.with_name(second.image.name.replace(".nii.gz", ".json")).read_text())[ASYMMETRY]
-    facts = read_facts(second)
+    facts = read_facts(read_grids(second))
     assert (facts.session, facts.asymmetry_mm) == ("02", recorded)
-    assert read_facts(first).asymmetry_mm is None
+    assert read_facts(read_grids(first)).asymmetry_mm is None
     assert facts.brain.shape == facts.image.shape
     assert facts.native_brain.shape == facts.native.shape
 
@@ -88,7 +89,7 @@ def cohort(shared_dir, tmp_path_factory):
         tree = start(tmp_path_factory.mktemp(name) / "out", data, version="test", readme="x", links=links)
         for timeline in read_timelines(data, derivatives=links).timelines:
             prepared = prepare(timeline, PrepConfig(), tree, lambda _: None)
-            visits[timeline.subject] = [read_facts(v) for v in prepared.visits]
+            visits[timeline.subject] = [read_facts(read_grids(v)) for v in prepared.visits]
     return Cohort(visits, {subject: [profile(v) for v in facts] for subject, facts in visits.items()})
 
 
