@@ -1,7 +1,7 @@
 """Inference and whole runs against the published way, in one go: `make bench`.
 
     python -m benchmarks.speed network OUT [PREPARED...] [--subjects long01 long03] [--model default] [--threads 2] [--skip-published]
-    python -m benchmarks.speed runs OUT BIDS --subjects long01 long03 [--masks DIR]
+    python -m benchmarks.speed runs OUT BIDS --subjects long01 long03 --single long04 [--masks DIR]
     python -m benchmarks.speed tables OUT
 
 `network` times each way in a process of its own over the example's pair (180 x 220 x 180) and the prepared pairs, and compares
@@ -42,6 +42,7 @@ def main(words: list[str] | None = None) -> None:
     whole.add_argument("out", type=Path)
     whole.add_argument("bids", type=Path)
     whole.add_argument("--subjects", nargs=2, default=["long01", "long03"])
+    whole.add_argument("--single", default="long04", help="a participant with one visit")
     whole.add_argument("--masks", type=Path, help="derivatives with brain masks")
     tables = commands.add_parser("tables", help="docs/performance.md")
     tables.add_argument("out", type=Path)
@@ -92,7 +93,7 @@ def agreements(out: Path, way: str, threshold: dict[str, float]) -> dict[str, Ag
 
 
 def time_runs(args: argparse.Namespace) -> None:
-    """One pair, with masks and with builtin extraction; one, two and three participants; two at once."""
+    """One pair, with masks and with builtin extraction; one visit; another pair; two and three participants; two at once."""
     from benchmarks.speed.runs import segment
 
     first, second = args.subjects
@@ -100,8 +101,11 @@ def time_runs(args: argparse.Namespace) -> None:
     plans = {
         "a pair, masks given": ([first], [*given]),
         "a pair, builtin brain extraction": ([first], ["--skull-strip", "builtin"]),
+        "one visit, masks given": ([args.single], [*given]),
+        "another pair, masks given": ([second], [*given]),
         "two pairs, one after the other": ([first, second], [*given, "--nprocs", "2", "--omp-nthreads", "2"]),
         "two pairs at once": ([first, second], [*given, "--nprocs", "2", "--omp-nthreads", "1"]),
+        "these three participants, one after the other": ([first, second, args.single], [*given, "--nprocs", "2", "--omp-nthreads", "2"]),
     }
     for what, (labels, options) in plans.items():
         path = args.out / f"run_{what.replace(' ', '-').replace(',', '')}.json"
