@@ -35,12 +35,14 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PICTURE = HERE.parent / "docs" / "reliability.svg"
 FINAL = "all"
+CHOSEN = ("threshold_all", "threshold_new", "peak_new", "temperature_all", "temperature_new")
 LAYERS = {"all": ("out_conv_1", "out_conv_2"), "new": ("out_conv_3",)}
 
 COLUMNS = {
     "tested_on": Column("Model on whose cases the choice was tested; it was chosen on those of the others. 'all': chosen on every case"),
     "threshold_all": Column("All-lesion map: threshold with the best Dice"),
     "threshold_new": Column("New-lesion map: best lesion F1 and share of large lesions found, at 0.2 false ones per null pair at most"),
+    "peak_new": Column("New-lesion map: probability that a lesion must reach somewhere; 0: none"),
     "temperature_all": Column("All-lesion map: log-odds are divided by it"),
     "temperature_new": Column("New-lesion map: log-odds are divided by it"),
     "dice_all": Column("Tested: mean Dice of the all-lesion map"),
@@ -98,12 +100,12 @@ def choose(cases: Sequence[CaseResult], tables: Path, picture: Path) -> None:
 
 def thresholds(chosen: cal.Calibration) -> dict[str, float]:
     """The columns of what was chosen."""
-    return {name: getattr(chosen, name) for name in ("threshold_all", "threshold_new", "temperature_all", "temperature_new")}
+    return {name: getattr(chosen, name) for name in CHOSEN}
 
 
 def tested(name: str, chosen: cal.Calibration, own: Sequence[CaseResult]) -> dict[str, object]:
     """What was chosen on other cases does on a model's own."""
-    new, every = Point(chosen.threshold_new), Point(chosen.threshold_all)
+    new, every = chosen.new, Point(chosen.threshold_all)
     row: dict[str, object] = {"tested_on": name, **thresholds(chosen)}
     row["dice_all"] = cal.mean(outcome(f, every).dice for case in own if (f := case.of("network, all")))
     row["f1_new"] = cal.mean(outcome(f, new).f1_msseg for case in own if case.kind in {"pair", "real"} and (f := case.of("network")))
@@ -179,7 +181,7 @@ def read_chosen(tables: Path, name: str) -> cal.Calibration:
     path = tables / "calibration.tsv"
     for row in read_table(path):
         if row["tested_on"] == name:
-            return cal.Calibration(*(number(row[c]) for c in ("threshold_all", "threshold_new", "temperature_all", "temperature_new")))
+            return cal.Calibration(**{name: number(row[name]) for name in CHOSEN})
     msg = f"{path}: has no row '{name}'. Run `calibrate.py choose` with the cases of that model."
     raise SystemExit(msg)
 
@@ -199,6 +201,7 @@ def write(model_path: Path, out: Path, chosen: cal.Calibration) -> None:
         model.info,
         threshold_all=round(cal.scaled(chosen.threshold_all, chosen.temperature_all), 6),
         threshold_new=round(cal.scaled(chosen.threshold_new, chosen.temperature_new), 6),
+        peak_new=round(cal.scaled(chosen.peak_new, chosen.temperature_new), 6) if chosen.peak_new else 0.0,
         temperature_all=round(chosen.temperature_all, 4),
         temperature_new=round(chosen.temperature_new, 4),
     )

@@ -117,7 +117,8 @@ def method_of(row: Cells) -> str:
     if row["threshold"] == "n/a":
         return f"{row['method']}, {row['reading']}"
     limit = number(row["limit_mm3"])
-    return f"{row['method']}, {row['reading']}: from {number(row['threshold']):g} on, above {limit:g} mm3"
+    peak = f", {number(row['peak']):g} somewhere" if number(row["peak"]) else ""
+    return f"{row['method']}, {row['reading']}: from {number(row['threshold']):g} on{peak}, above {limit:g} mm3"
 
 
 def injection(folder: Path, _: Path) -> str:
@@ -199,10 +200,17 @@ def calibration(folder: Path, _: Path) -> str:
     names = ("temperature_all", "temperature_new", "dice_all", "f1_new", "false_per_null")
     pairs = ("error_all", "error_new")
     rows = [
-        [row["tested_on"], row["threshold_all"], row["threshold_new"], *(figure(row[n]) for n in names), *(change(row, n) for n in pairs)]
+        [
+            row["tested_on"],
+            row["threshold_all"],
+            row["threshold_new"],
+            row["peak_new"],
+            *(figure(row[n]) for n in names),
+            *(change(row, n) for n in pairs),
+        ]
         for row in read_table(folder / "calibration.tsv")
     ]
-    header = ["tested on", "threshold all", "threshold new", "temperature all", "temperature new", "Dice all", "F1 new",
+    header = ["tested on", "threshold all", "threshold new", "peak new", "temperature all", "temperature new", "Dice all", "F1 new",
               "false per null pair", "calibration error all", "calibration error new"]  # fmt: skip
     return markdown(header, rows)
 
@@ -230,7 +238,7 @@ def model_facts(_: Path, path: Path) -> str:
         "input": f"FLAIR of one or two visits, {spacing} mm, N4, zero mean and unit variance inside the brain mask",
         "trained on": f"{info.n_pairs} labelled pairs and {info.n_singles} labelled single scans; scans of {', '.join(info.training_data)}",
         "iterations": f"{info.iterations:,}" if info.iterations else "not recorded",
-        "thresholds": f"all lesions {info.threshold_all:g}, new lesions {info.threshold_new:g}",
+        "thresholds": f"all lesions {info.threshold_all:g}, new lesions {info.threshold_new:g}, reaching {info.peak_new:g} somewhere",
         "temperatures": f"all lesions {info.temperature_all:g}, new lesions {info.temperature_new:g} (in the weights already)",
     }
     return markdown(["", ""], [[name, value] for name, value in facts.items()])

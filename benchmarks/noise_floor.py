@@ -29,7 +29,7 @@ from bids_app.cases import Mask, PreparedScan, PreparedTimeline, Scan, Timeline
 from bids_app.dataset import read_prepared
 from bids_app.derivatives import start
 from bids_app.entities import Entities
-from coactseg_cli.components import label, remove_small
+from coactseg_cli.components import keep_confident, label, remove_small
 from coactseg_cli.config import PrepConfig, SegmentConfig
 from coactseg_cli.lesions.fates import Fate, Rules
 from coactseg_cli.lesions.tracking import VisitMaps, track
@@ -96,6 +96,7 @@ class Limits:
     all: float
     new: float
     min_lesion_mm3: float
+    peak_new: float = 0.0
 
 
 # --- a copy ---------------------------------------------------------------------------------------------------------
@@ -160,12 +161,13 @@ def maps_of(prepared: PreparedTimeline, engine: Engine, limits: Limits) -> Maps:
     def changed_at(i: int) -> np.ndarray:
         return engine.run(images[1 - i].data, images[i].data, both, [Head.NEW])[Head.NEW]
 
-    def mask(probability: np.ndarray, i: int, threshold: float) -> np.ndarray:
-        return remove_small((probability >= threshold) & brains[i], images[0].voxel_mm3, limits.min_lesion_mm3)
+    def mask(probability: np.ndarray, i: int, threshold: float, peak: float = 0.0) -> np.ndarray:
+        believed = keep_confident(probability, threshold, peak)
+        return remove_small((believed >= threshold) & brains[i], images[0].voxel_mm3, limits.min_lesion_mm3)
 
     every, change = (alone(0), alone(1)), (changed_at(0), changed_at(1))
     masks = mask(every[0], 0, limits.all), mask(every[1], 1, limits.all)
-    return Maps(every, masks, change, (mask(change[0], 0, limits.new), mask(change[1], 1, limits.new)), images[0])
+    return Maps(every, masks, change, tuple(mask(change[i], i, limits.new, limits.peak_new) for i in (0, 1)), images[0])
 
 
 def lesion_rows(name: str, number: int, maps: Maps) -> list[LesionRow]:
@@ -323,7 +325,9 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     config = SegmentConfig(model=given.model, threads=given.threads)
     model = load_model(config)
-    limits = Limits(given.threshold_all or model.info.threshold_all, given.threshold_new or model.info.threshold_new, config.min_lesion_mm3)
+    peak = 0.0 if given.threshold_new else model.info.peak_new
+    thresholds = given.threshold_all or model.info.threshold_all, given.threshold_new or model.info.threshold_new
+    limits = Limits(*thresholds, config.min_lesion_mm3, peak)
     engine = make_engine(model.network, config)
     given.out.mkdir(parents=True, exist_ok=True)
     copies_path, lesions_path = given.out / "copies.tsv", given.out / "lesions.tsv"

@@ -34,6 +34,26 @@ def remove_small(mask: np.ndarray, voxel_mm3: float, min_mm3: float, connectivit
     return kept
 
 
+def peaks_of(labels: np.ndarray, n: int, probability: np.ndarray) -> np.ndarray:
+    """Highest probability in each component: (n,) float."""
+    peaks: np.ndarray = np.zeros(n + 1, probability.dtype)
+    inside = labels > 0
+    np.maximum.at(peaks, labels[inside], probability[inside])
+    return peaks[1:]
+
+
+def keep_confident(probability: np.ndarray, threshold: float, peak: float) -> np.ndarray:
+    """The map without the lesions that reach `peak` nowhere: (X, Y, Z), zero in each component of what is at the threshold or above.
+
+    Hysteresis, as of edges in Canny 1986 (IEEE PAMI 8, 679-698): the outline follows the threshold, the peak decides whether to believe it.
+    """
+    if peak <= threshold:
+        return probability
+    labels, n = label(probability >= threshold)
+    doubtful = np.concatenate([[False], peaks_of(labels, n, probability) < peak])
+    return np.where(doubtful[labels], np.zeros((), probability.dtype), probability)
+
+
 def min_voxels(voxel_mm3: float, min_mm3: float) -> int:
     """Fewest voxels whose volume is strictly above `min_mm3`: floor(min / voxel) + 1, the division rounded at 1e-6."""
     return int(np.floor(round(min_mm3 / voxel_mm3, 6))) + 1

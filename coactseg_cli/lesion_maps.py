@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bids_app.cases import Pair, PreparedScan
+from coactseg_cli.components import keep_confident
 from coactseg_cli.preprocessing.transforms import read_itk
 from coactseg_cli.volumes import Volume, load, require_same_grid
 
@@ -48,9 +49,17 @@ class LesionMap:
     probability: np.ndarray | None  # (X, Y, Z) float32 on the reference grid; None where there is only a mask
     threshold: float | None  # from which a voxel is lesion; None: not known, of masks that are taken as they are
     facts: Mapping[str, Any]  # what decided it, for the sidecar
+    peak: float | None = None  # a lesion that reaches it nowhere is dropped; None: none is
     stored: Path | None = None  # where the probability was read; None: the network just gave it
     given: Mapping[str, Volume] = field(default_factory=dict)  # space ('individual', 'orig') to a mask that is taken as it is
     given_from: tuple[Path, ...] = ()  # files of masks that somebody corrected by hand
+
+    def believed(self) -> np.ndarray:
+        """The probabilities that become a mask: (X, Y, Z), zero in every lesion that does not reach the peak."""
+        assert self.probability is not None
+        if self.peak is None or self.threshold is None:
+            return self.probability
+        return keep_confident(self.probability, self.threshold, self.peak)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

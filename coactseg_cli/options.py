@@ -202,7 +202,10 @@ ThresholdAll = Annotated[
 ThresholdNew = Annotated[
     float | None,
     typer.Option(
-        "--threshold-new", metavar="P", help="Probability from which a voxel is new lesion. Default: the model's.", rich_help_panel=MAPS
+        "--threshold-new",
+        metavar="P",
+        help="Probability from which a voxel is new lesion. Default: the model's, with the peak that it asks of a lesion.",
+        rich_help_panel=MAPS,
     ),
 ]
 MinLesionMm3 = Annotated[

@@ -128,7 +128,7 @@ def _null_masks(visits: Sequence[Grids], maps: ParticipantMaps, config: SegmentC
         if found is None or found.probability is None or found.threshold is None:
             masks.append(None)
         else:
-            masks.append(binarise(visit.image.like(found.probability), visit.brain, found.threshold, config.min_lesion_mm3).data)
+            masks.append(binarise(visit.image.like(found.believed()), visit.brain, found.threshold, config.min_lesion_mm3).data)
     return masks
 
 

@@ -31,7 +31,7 @@ from coactseg_cli.segment_files import map_entities
 from coactseg_cli.volumes import Volume, load, require_same_grid, same_grid
 
 _OF_THE_FILE = ("Description", "Sources", "SpatialReference", "Type")  # what a sidecar says of its own file, and not of how a map was made
-_OF_THE_READING = ("Threshold", "MinLesionVolume")
+_OF_THE_READING = ("Threshold", "Peak", "MinLesionVolume")
 SPACES = ("individual", "orig")
 
 
@@ -118,7 +118,8 @@ def _from_probability(search: _Search, desc: str, threshold: float | None) -> Le
     if path is None:
         raise NoInput(_missing(search, desc, "probseg"))
     facts = _facts(path)
-    return LesionMap(desc, _probability(path, search.visit), _threshold(path, facts, threshold), facts, stored=path)
+    limits = _threshold(path, facts, threshold), _peak(facts, threshold)
+    return LesionMap(desc, _probability(path, search.visit), limits[0], facts, limits[1], stored=path)
 
 
 def _probability(path: Path, visit: Grids) -> np.ndarray:
@@ -163,10 +164,11 @@ def _from_masks(search: _Search, desc: str, threshold: float | None) -> LesionMa
         path = search.trees[0].path(map_entities(search.visit.scan, desc, "individual", "mask"))
         msg = f"{path}: no such mask, neither there nor among the corrected ones. Run segment first, or give the mask under this name."
         raise NoInput(msg)
-    recorded = None if written is None else read_json(_json(written)).get("Threshold")
-    limit = float(recorded) if isinstance(recorded, int | float) else threshold
+    recorded = {} if written is None else read_json(_json(written))
+    limit, peak = recorded.get("Threshold"), recorded.get("Peak")
+    limits = float(limit) if isinstance(limit, int | float) else threshold, float(peak) if isinstance(peak, int | float) else None
     map_data = None if probability is None else _probability(probability, search.visit)
-    return LesionMap(desc, map_data, limit, facts, stored=probability, given=given, given_from=tuple(corrected.values()))
+    return LesionMap(desc, map_data, limits[0], facts, limits[1], stored=probability, given=given, given_from=tuple(corrected.values()))
 
 
 def _mask(visit: Grids, space: str, path: Path) -> Volume:
@@ -197,6 +199,12 @@ def _threshold(path: Path, facts: Mapping[str, Any], given: float | None) -> flo
         return float(own)
     msg = f"{_json(path)}: no ModelThreshold, as an earlier version wrote it. Give --threshold-all and --threshold-new."
     raise InvalidDataset(msg)
+
+
+def _peak(facts: Mapping[str, Any], given: float | None) -> float | None:
+    """The model's own, which goes with its own threshold; None with one of the user's."""
+    own = facts.get("ModelPeak")
+    return float(own) if given is None and isinstance(own, int | float) and not isinstance(own, bool) else None
 
 
 def _require_used(subject: str, visits: Sequence[Grids], maps: ParticipantMaps, masks: Path | None) -> None:

@@ -96,7 +96,7 @@ def _check_itself(
         for v in visits
     ]
     known = self_check.KnownMaps(probabilities.all, probabilities.null, probabilities.new, probabilities.resolved)
-    thresholds = self_check.Thresholds(*_thresholds(config, model), config.min_lesion_mm3)
+    thresholds = self_check.Thresholds(*_thresholds(config, model), config.min_lesion_mm3, _peak(config, model))
     found = self_check.self_check(checked, engine, thresholds, pairs=tuple(probabilities.new), known=known)
     log(f"self-check: {found.reading()}")
     write_table(path, found.table(), self_check.COLUMNS, description=found.reading(), dictionary=False)
@@ -148,15 +148,23 @@ def _thresholds(config: SegmentConfig, model: Model) -> tuple[float, float]:
     return config.threshold_all or model.info.threshold_all, config.threshold_new or model.info.threshold_new
 
 
+def _peak(config: SegmentConfig, model: Model) -> float | None:
+    """What a new lesion must reach somewhere. It belongs to the model's own threshold: None with a threshold of the user's."""
+    return model.info.peak_new or None if config.threshold_new is None else None
+
+
 def describe(
     visits: tuple[Grids, ...], probabilities: Probabilities, config: SegmentConfig, model: Model, choices: Mapping[str, Any]
 ) -> ParticipantMaps:
     """The maps with their thresholds and with what each was made from."""
     every, new = _thresholds(config, model)
+    peak = _peak(config, model)
 
     def lesions(desc: str, probability: np.ndarray, pass_: str, **facts: str | None) -> LesionMap:
-        threshold, own = (every, model.info.threshold_all) if desc == ALL else (new, model.info.threshold_new)
-        return LesionMap(desc, probability, threshold, {**choices, "ModelThreshold": own, "Pass": pass_, **facts})
+        if desc == ALL:
+            return LesionMap(desc, probability, every, {**choices, "ModelThreshold": model.info.threshold_all, "Pass": pass_, **facts})
+        own = {"ModelThreshold": model.info.threshold_new, **({"ModelPeak": model.info.peak_new} if model.info.peak_new else {})}
+        return LesionMap(desc, probability, new, {**choices, **own, "Pass": pass_, **facts}, peak)
 
     def of_pair(kind: str, pair: Pair, probability: np.ndarray, pass_: str) -> LesionMap:
         baseline, followup = visits[pair.baseline].scan.session, visits[pair.followup].scan.session

@@ -99,7 +99,7 @@ def write_map(place: Place, found: LesionMap, min_lesion_mm3: float, *, probabil
     visit = place.visit
     individual = None if found.probability is None else visit.image.like(found.probability)
     native = None if individual is None else to_native(individual, visit)
-    masks = masks_of(place, found, individual, native, min_lesion_mm3)
+    masks = masks_of(place, found, min_lesion_mm3, native if found.peak is None else None)
     for space, volume in (("individual", individual), ("orig", native)):
         if probabilities and volume is not None:
             outputs += write_probability(place, found, space, volume)
@@ -109,8 +109,18 @@ def write_map(place: Place, found: LesionMap, min_lesion_mm3: float, *, probabil
     return ReadMap(masks["individual"].data, Found(lesions, tuple(outputs)))
 
 
-def masks_of(place: Place, found: LesionMap, individual: Volume | None, native: Volume | None, min_mm3: float) -> dict[str, Volume]:
-    """Space to mask (bool): given ones as they are, the missing one of two carried over; else from the probabilities."""
+def masks_of(place: Place, found: LesionMap, min_mm3: float, native: Volume | None) -> dict[str, Volume]:
+    """Space to mask (bool): given ones as they are, the missing one of two carried over; else from the probabilities.
+
+    Lesions that do not reach the peak are dropped on the reference grid, before the map is carried to the scan's own: there,
+    between thick slices, peaks are lower.
+
+    Args:
+        place: visit, surroundings.
+        found: the map.
+        min_mm3: lesions not larger are dropped.
+        native: the map on the scan's own grid where it is there already.
+    """
     visit = place.visit
     if found.given:
         given = dict(found.given)
@@ -119,13 +129,12 @@ def masks_of(place: Place, found: LesionMap, individual: Volume | None, native: 
         if "orig" not in given:
             given["orig"] = carry(given["individual"], visit.native_brain, visit.individual_from_orig)
         return given
-    assert individual is not None
-    assert native is not None
     assert found.threshold is not None
     inside = place.inside or visit
+    individual = visit.image.like(found.believed())
     return {
         "individual": binarise(individual, inside.brain, found.threshold, min_mm3),
-        "orig": binarise(native, brain_on(inside, visit), found.threshold, min_mm3),
+        "orig": binarise(native or to_native(individual, visit), brain_on(inside, visit), found.threshold, min_mm3),
     }
 
 
@@ -173,6 +182,7 @@ def _sources(place: Place) -> list[str]:
 def _reading(place: Place, found: LesionMap, min_lesion_mm3: float) -> dict[str, Any]:
     """What made the mask of a map."""
     limit = {} if found.threshold is None else {"Threshold": found.threshold}
+    limit |= {} if found.peak is None else {"Peak": found.peak}
     by_hand = {key: value for key, value in found.facts.items() if key in HAND_CORRECTED}
     if found.given_from:
         by_hand = dict(zip(HAND_CORRECTED, (True, [place.tree.uri(path) for path in found.given_from]), strict=True))

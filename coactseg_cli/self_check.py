@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from bids_app.cases import Pair, consecutive_pairs
 from bids_app.tables import Column
-from coactseg_cli.components import remove_small
+from coactseg_cli.components import keep_confident, remove_small
 from coactseg_cli.lesions.injection import SIZES, Placed, SizeClass, canvas, count, draw_shape, found_of, place, truth, white_matter
 from coactseg_cli.metrics.proportions import wilson
 from coactseg_cli.network.inference import Engine, Head
@@ -54,6 +54,7 @@ class Thresholds:
     all: float
     new: float
     min_lesion_mm3: float
+    peak_new: float | None = None  # a new lesion that reaches it nowhere is dropped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,8 +215,13 @@ def _new(engine: Engine, baseline: CheckedVisit, followup: np.ndarray, brain: np
     return engine.run(baseline.image.data, followup, baseline.brain | brain, [Head.NEW])[Head.NEW]
 
 
-def _mask(probability: np.ndarray, visit: CheckedVisit, threshold: float, min_mm3: float) -> np.ndarray:
-    return remove_small((probability >= threshold) & visit.brain, visit.image.voxel_mm3, min_mm3)
+def _all_mask(probability: np.ndarray, visit: CheckedVisit, limits: Thresholds) -> np.ndarray:
+    return remove_small((probability >= limits.all) & visit.brain, visit.image.voxel_mm3, limits.min_lesion_mm3)
+
+
+def _new_mask(probability: np.ndarray, visit: CheckedVisit, limits: Thresholds) -> np.ndarray:
+    believed = probability if limits.peak_new is None else keep_confident(probability, limits.new, limits.peak_new)
+    return remove_small((believed >= limits.new) & visit.brain, visit.image.voxel_mm3, limits.min_lesion_mm3)
 
 
 def _measured(mask: np.ndarray, voxel_mm3: float) -> tuple[int, float]:
@@ -231,7 +237,7 @@ def _floors(visit: CheckedVisit, null: np.ndarray, engine: Engine, limits: Thres
     again = engine.run(copy, visit.image.data, visit.brain, [Head.NEW])[Head.NEW]
     rows = []
     for check, probability in ((Check.NULL_PAIR, null), (Check.RESCAN, again)):
-        mask = _mask(probability, visit, limits.new, limits.min_lesion_mm3)
+        mask = _new_mask(probability, visit, limits)
         lesions, volume = _measured(mask, visit.image.voxel_mm3)
         rows.append(Row(check, visit.session, lesions=lesions, volume_mm3=volume))
     return rows
@@ -257,8 +263,8 @@ def _asymmetry(visits: Sequence[CheckedVisit], pair: Pair, maps: KnownMaps, limi
     """New lesions of the pair, those of the swapped pair, and the difference."""
     before, after = visits[pair.baseline], visits[pair.followup]
     masks = (
-        _mask(maps.new[pair], after, limits.new, limits.min_lesion_mm3),
-        _mask(maps.resolved[pair], before, limits.new, limits.min_lesion_mm3),
+        _new_mask(maps.new[pair], after, limits),
+        _new_mask(maps.resolved[pair], before, limits),
     )
     (new, new_mm3), (gone, gone_mm3) = (_measured(mask, after.image.voxel_mm3) for mask in masks)
     facts = ((Check.FORWARD, new, new_mm3), (Check.REVERSED, gone, gone_mm3), (Check.ASYMMETRY, new - gone, new_mm3 - gone_mm3))
@@ -277,7 +283,7 @@ def _new_sensitivity(
     white = white_matter([before.image.data, after.image.data], before.brain & after.brain, known, after.image.spacing_mm)
 
     def look(image: np.ndarray) -> np.ndarray:
-        return _mask(_new(engine, before, image, after.brain), after, limits.new, limits.min_lesion_mm3)
+        return _new_mask(_new(engine, before, image, after.brain), after, limits)
 
     return _put_in(Check.NEW_SENSITIVITY, before.session, after, white, look, rng)
 
@@ -287,7 +293,7 @@ def _all_sensitivity(visit: CheckedVisit, every: np.ndarray, engine: Engine, lim
 
     def look(image: np.ndarray) -> np.ndarray:
         probability = engine.run(image, image, visit.brain, [Head.ALL_FOLLOWUP])[Head.ALL_FOLLOWUP]
-        return _mask(probability, visit, limits.all, limits.min_lesion_mm3)
+        return _all_mask(probability, visit, limits)
 
     return _put_in(Check.ALL_SENSITIVITY, None, visit, white, look, rng)
 

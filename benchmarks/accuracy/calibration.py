@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy import optimize
 
-from benchmarks.accuracy.candidates import BINS, PROBABILITIES, Histogram, logits
+from benchmarks.accuracy.candidates import BINS, PROBABILITIES, SMALLEST_MM3, Histogram, logits
 from benchmarks.accuracy.results import CaseResult
-from benchmarks.accuracy.summary import MOST_FALSE, Point, large_found, outcome
+from benchmarks.accuracy.summary import MOST_FALSE, Point, large_found, outcome, points_of
 
 TEMPERATURES = (0.2, 10.0)
 MODERATE = (0.1, 0.9)  # thresholds of the all-lesion map: one labelled scan on each side cannot speak for an extreme one
 RELIABILITY_BINS = 10
+Key = TypeVar("Key", float, tuple[float, float])  # a threshold, or a threshold and a peak
 FROM = 0.05  # expected calibration error: over voxels to which the map gives at least so much
 
 
@@ -27,6 +29,12 @@ class Calibration:
     threshold_new: float
     temperature_all: float
     temperature_new: float
+    peak_new: float = 0.0  # of the map as the file gives it: new lesions that reach it nowhere are dropped; 0: none is
+
+    @property
+    def new(self) -> Point:
+        """Where the new-lesion map is read."""
+        return Point(self.threshold_new, peak=self.peak_new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +50,31 @@ class Reliability:
 
 def choose(cases: Sequence[CaseResult]) -> Calibration:
     """Thresholds (of the map as the file gives it) and temperatures on these cases."""
-    return Calibration(choose_all(cases), choose_new(cases), fit_temperature(pooled(cases, "all")), fit_temperature(pooled(cases, "new")))
+    temperatures = [fit_temperature(pooled(cases, which)) for which in ("all", "new")]
+    new = choose_new(cases)
+    return Calibration(choose_all(cases), new.threshold, temperatures[0], temperatures[1], new.peak)
 
 
-def choose_new(cases: Sequence[CaseResult]) -> float:
-    """The best threshold at 0.2 false lesions per null pair at most: by the mean of three figures.
+def choose_new(cases: Sequence[CaseResult]) -> Point:
+    """The best threshold and peak at 0.2 false lesions per null pair at most: by the mean of three figures.
 
     Lesion F1 of made pairs, lesion F1 of real pairs, and the share of the made lesions of 50 mm3 or more that is found.
 
     Where no threshold keeps to that, the one with the fewest false lesions.
     """
     rows = []
-    for t in PROBABILITIES:
-        false = mean(float(outcome(f, Point(t)).n_false) for case in cases if case.kind == "null" and (f := case.of("network")))
+    for point in points_of("network", PROBABILITIES, (SMALLEST_MM3,)):
+        false = mean(float(outcome(f, point).n_false) for case in cases if case.kind == "null" and (f := case.of("network")))
         pairs, real = (
-            [outcome(f, Point(t)) for case in cases if case.kind == kind and (f := case.of("network"))] for kind in ("pair", "real")
+            [outcome(f, point) for case in cases if case.kind == kind and (f := case.of("network"))] for kind in ("pair", "real")
         )
         score = mean([mean(o.f1_msseg for o in pairs), mean(o.f1_msseg for o in real), large_found(pairs).value])
-        rows.append((t, false, score))
-    return best_allowed(rows)
+        rows.append(((point.threshold, point.peak), false, score))
+    threshold, peak = best_allowed(rows)
+    return Point(threshold, peak=peak)
 
 
-def best_allowed(rows: Sequence[tuple[float, float, float]]) -> float:
+def best_allowed(rows: Sequence[tuple[Key, float, float]]) -> Key:
     """Of (threshold, false lesions per null pair, score) the threshold with the best score that is allowed, the higher one of equals."""
     allowed = [row for row in rows if math.isnan(row[1]) or row[1] <= MOST_FALSE + 1e-9]
     if not allowed:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from coactseg_cli.components import label, min_voxels, sizes
+from coactseg_cli.components import label, min_voxels, peaks_of, sizes
 from coactseg_cli.targets import IGNORE
 from coactseg_cli.volumes import box_of
 
 SMALLEST_MM3 = 3.0  # pieces that are not larger are never counted, as in segment
 PROBABILITIES = (0.01, 0.02, *(round(0.05 * k, 2) for k in range(1, 20)), 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
+PEAKS = (0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)  # that a lesion may have to reach somewhere
+PEAKS_AT = tuple(round(0.1 * k, 1) for k in range(1, 10))  # thresholds that are tried with every peak
 DIFFERENCES = tuple(round(2.0 + 0.5 * k, 1) for k in range(25))  # robust SD of the difference image
 SMOOTHING_MM = (0.7, 1.0, 1.5)  # of the difference image; each is a way of its own, so that the baseline may choose
 RIM_VOXELS = 3  # of the brain that the difference image leaves out: there motion makes the largest differences
@@ -30,6 +32,7 @@ class Method:
     name: str
     thresholds: tuple[float, ...]
     mask: Callable[[float], np.ndarray]
+    probability: np.ndarray | None = None  # (X, Y, Z) where the mask is a map at a threshold: pieces have a peak then
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,12 @@ class Piece:
     volume_mm3: float  # without what nobody knows
     hits: Mapping[int, float]  # number of each true lesion that it touches, and the shared volume in mm3
     unknown_mm3: float = 0.0  # of it lies where the label says nothing
+    peak: float = 0.0  # the highest probability in it; 0 where the method has none
 
 
 def by_network(name: str, probability: np.ndarray, brain: np.ndarray) -> Method:
     """A probability map, thresholded."""
-    return Method(name, PROBABILITIES, lambda t: np.asarray((probability >= t) & brain))
+    return Method(name, PROBABILITIES, lambda t: np.asarray((probability >= t) & brain), probability)
 
 
 def by_subtraction(baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray) -> Method:
@@ -72,10 +76,10 @@ def pieces_of(method: Method, reference: np.ndarray, voxel_mm3: float = 1.0) -> 
         reference: (X, Y, Z) integers: 0 nothing, IGNORE nobody knows, else the number of a true lesion.
         voxel_mm3: volume of a voxel.
     """
-    return [piece for t in method.thresholds for piece in _pieces(method.mask(t), reference, t, voxel_mm3)]
+    return [piece for t in method.thresholds for piece in _pieces(method.mask(t), reference, t, voxel_mm3, method.probability)]
 
 
-def _pieces(mask: np.ndarray, reference: np.ndarray, threshold: float, voxel_mm3: float) -> list[Piece]:
+def _pieces(mask: np.ndarray, reference: np.ndarray, threshold: float, voxel_mm3: float, probability: np.ndarray | None) -> list[Piece]:
     if not mask.any():
         return []
     box = box_of(mask).slices
@@ -87,11 +91,12 @@ def _pieces(mask: np.ndarray, reference: np.ndarray, threshold: float, voxel_mm3
     shared: dict[int, dict[int, float]] = {}
     for piece, number, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
         shared.setdefault(piece, {})[number] = count * voxel_mm3
+    peaks = np.zeros(n) if probability is None else peaks_of(labels, n, probability[box])
     found = []
     for i in large.tolist():
         hits = shared.get(i, {})
         unknown = hits.pop(IGNORE, 0.0)
-        found.append(Piece(threshold, float(voxels[i - 1]) * voxel_mm3 - unknown, hits, unknown))
+        found.append(Piece(threshold, float(voxels[i - 1]) * voxel_mm3 - unknown, hits, unknown, float(peaks[i - 1])))
     return found
 
 

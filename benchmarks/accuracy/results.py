@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.accuracy.candidates import Histogram, Method, Piece, pieces_of
 from bids_app.files import read_json, write_text
 
-FORMAT = 1  # raised where older files can no longer be read
+FORMAT = 2  # raised where older files can no longer be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def write_result(path: Path, result: CaseResult) -> None:
             "wanted": f.wanted,
             "thresholds": f.thresholds,
             "targets": [[t.number, t.fate, t.volume_mm3, t.contrast, t.seen] for t in f.targets],
-            "pieces": [[p.threshold, p.volume_mm3, p.unknown_mm3, [[k, v] for k, v in p.hits.items()]] for p in f.pieces],
+            "pieces": [[p.threshold, p.volume_mm3, p.unknown_mm3, [[k, v] for k, v in p.hits.items()], p.peak] for p in f.pieces],
         }
         for f in result.found
     ]
@@ -87,7 +87,7 @@ def read_result(path: Path) -> CaseResult:
             f["wanted"],
             tuple(f["thresholds"]),
             tuple(Target(*t) for t in f["targets"]),
-            tuple(Piece(t, v, {int(k): s for k, s in hits}, u) for t, v, u, hits in f["pieces"]),
+            tuple(Piece(t, v, {int(k): s for k, s in hits}, u, peak) for t, v, u, hits, peak in f["pieces"]),
         )
         for f in content["found"]
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.accuracy.candidates import SMALLEST_MM3, Piece
+from benchmarks.accuracy.candidates import PEAKS, PEAKS_AT, SMALLEST_MM3, Piece
 from benchmarks.accuracy.contrast import SIZES_MM3
 from benchmarks.accuracy.results import CaseResult, Found, Target
 from coactseg_cli.metrics.bootstrap import bootstrap_means
@@ -22,10 +22,11 @@ LARGE_MM3 = 50.0  # lesions from here on are those that must be found
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where a method is read: probability or SD from the threshold on, pieces above the limit."""
+    """Where a method is read: probability or SD from the threshold on, pieces above the limit that reach the peak somewhere."""
 
     threshold: float
     limit_mm3: float = SMALLEST_MM3
+    peak: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,11 @@ def outcome(found: Found, point: Point) -> Outcome:
     """Read a method at a point."""
     wanted = {t.number: t for t in found.targets if t.fate == found.wanted and t.volume_mm3 > SMALLEST_MM3}
     fates = {t.number: t.fate for t in found.targets}
-    pieces = [p for p in found.pieces if p.threshold == point.threshold and p.volume_mm3 + p.unknown_mm3 > point.limit_mm3]
+    pieces = [
+        p
+        for p in found.pieces
+        if p.threshold == point.threshold and p.volume_mm3 + p.unknown_mm3 > point.limit_mm3 and p.peak >= point.peak
+    ]
     covered: dict[int, float] = {}
     false = {"stable": 0, "resolved": 0, "elsewhere": 0}
     n_true = 0
@@ -209,12 +214,20 @@ class Sweep:
         return self.false_per_null <= MOST_FALSE + 1e-9
 
 
+def points_of(method: str, thresholds: Sequence[float], limits_mm3: Sequence[float]) -> list[Point]:
+    """Where a method may be read. The new-lesion map of the network also with a peak, as segment reads it."""
+    points = [Point(t, mm3) for t in thresholds for mm3 in limits_mm3]
+    if method == "network":
+        points += [Point(t, mm3, peak) for t in thresholds if t in PEAKS_AT for mm3 in limits_mm3 for peak in PEAKS if peak > t]
+    return points
+
+
 def sweep(cases: Sequence[CaseResult], method: str, limits_mm3: Sequence[float] = (SMALLEST_MM3,)) -> list[Sweep]:
-    """A method at all of its thresholds and these size limits, over made pairs."""
+    """A method at all of its thresholds (and peaks) and these size limits, over made pairs."""
     made = [case for case in cases if case.kind in {"pair", "null"} and case.of(method)]
     thresholds = sorted({t for case in made for found in case.found if found.method == method for t in found.thresholds})
     rows = []
-    for point in (Point(t, mm3) for t in thresholds for mm3 in limits_mm3):
+    for point in points_of(method, thresholds, limits_mm3):
         read = read_at(made, method, point)
         pairs = [o for case, o in read if case.kind == "pair"]
         nulls = [float(o.n_false) for case, o in read if case.kind == "null"]

@@ -21,6 +21,7 @@ from benchmarks.accuracy.summary import (
     figures,
     operating_point,
     outcome,
+    points_of,
     read_at,
     sweep,
 )
@@ -60,6 +61,7 @@ INJECTION = {
     "method": Column("network, subtraction (of single-visit maps) or difference (image)"),
     "reading": Column("How threshold and size limit were chosen", levels=READINGS),
     "threshold": Column("Probability, or robust SD of the difference image"),
+    "peak": Column("Probability that a piece must reach somewhere; 0: none"),
     "limit_mm3": Column("Pieces must be larger", "mm3"),
     "pairs": Column("Pairs with lesions"),
     "nulls": Column("Null pairs"),
@@ -80,10 +82,8 @@ INJECTION = {
 def injection_rows(cases: Sequence[CaseResult], final: Calibration, by_model: Mapping[str, Calibration]) -> list[Row]:
     """The network at three readings, each baseline at its own best."""
     made = [case for case in cases if case.kind in {"pair", "null"}]
-    rows = [injection_row("network", STORED, Point(final.threshold_new), read_at(made, "network", Point(final.threshold_new)))]
-    crossed = [
-        pair for case in made for pair in read_at([case], "network", Point(by_model[case.model].threshold_new)) if case.model in by_model
-    ]
+    rows = [injection_row("network", STORED, final.new, read_at(made, "network", final.new))]
+    crossed = [pair for case in made for pair in read_at([case], "network", by_model[case.model].new) if case.model in by_model]
     rows.append(injection_row("network", CROSSED, None, crossed))
     for method, (names, limits_mm3) in METHODS.items():
         swept = [row for name in names for row in sweep(made, name, limits_mm3)]
@@ -100,6 +100,7 @@ def injection_row(method: str, reading: str, point: Point | None, read: Read) ->
         "method": method,
         "reading": reading,
         "threshold": math.nan if point is None else point.threshold,
+        "peak": math.nan if point is None else point.peak,
         "limit_mm3": math.nan if point is None else point.limit_mm3,
         "pairs": sum(case.kind == "pair" for case, _ in read),
         "nulls": sum(case.kind == "null" for case, _ in read),
@@ -147,7 +148,7 @@ def by_scan_rows(cases: Sequence[CaseResult], final: Calibration) -> list[Row]:
     rows: list[Row] = []
     for scan in scans:
         own = [case for case in made if scan_of(case) == scan]
-        found = figures(read_at(own, "network", Point(final.threshold_new)))
+        found = figures(read_at(own, "network", final.new))
         n = sum(case.kind == "pair" for case in own)
         row: Row = {"scan": scan, "model": own[0].model, "pairs": n, **share_cells(">= 50", found.large)}
         rows.append(row | {"false_per_null": found.false_per_null.value, "dice": found.dice.value})
@@ -181,6 +182,7 @@ def sweep_rows(cases: Sequence[CaseResult]) -> list[Row]:
             "f1": r.f1,
         }
         for r in sweep(cases, "network")
+        if not r.point.peak
     ]
 
 
@@ -190,6 +192,7 @@ REAL = {
     "method": Column("network, subtraction (of single-visit maps) or difference (image)"),
     "reading": Column("How threshold and size limit were chosen; 'best F1': on this very case", levels=READINGS),
     "threshold": Column("Probability, or robust SD of the difference image"),
+    "peak": Column("Probability that a piece must reach somewhere; 0: none"),
     "limit_mm3": Column("Pieces must be larger", "mm3"),
     "found": Column("Brighter components of 10 mm3 or more that were found"),
     "of": Column("Brighter components of 10 mm3 or more"),
@@ -220,7 +223,7 @@ def real_rows(cases: Sequence[CaseResult], by_model: Mapping[str, Calibration]) 
     """The labelled pairs: the network at the threshold of the other models' cases and at its best, each baseline at its best."""
     rows: list[Row] = []
     for case in [c for c in cases if c.kind == "real" and c.of("network")]:
-        point = Point(by_model[case.model].threshold_new)
+        point = by_model[case.model].new
         rows.append(real_row(case, "network", "network", CROSSED, point) | false_alarms(cases, case, point))
         for method, (names, limits_mm3) in METHODS.items():
             name, best = best_of(case, names, limits_mm3, lambda o: (or_zero(o.f1_msseg), or_zero(o.dice)))
@@ -237,7 +240,7 @@ def best_of(
         (score(outcome(found, point)), name, point)
         for name in names
         if (found := case.of(name)) is not None
-        for point in (Point(t, mm3) for t in found.thresholds for mm3 in limits_mm3)
+        for point in points_of(name, found.thresholds, limits_mm3)
     ]
     _, name, point = max(tried, key=lambda item: item[0])
     return name, point
@@ -260,6 +263,7 @@ def real_row(case: CaseResult, method: str, name: str, reading: str, point: Poin
         "method": method,
         "reading": reading,
         "threshold": point.threshold,
+        "peak": point.peak,
         "limit_mm3": point.limit_mm3,
         "found": sum(t.number in seen.detected for t in counted),
         "of": len(counted),

@@ -39,6 +39,7 @@ class CheckpointInfo:
     normalisation: str = "zscore"  # zscore (inside the brain mask) or none
     threshold_all: float = 0.5
     threshold_new: float = 0.5
+    peak_new: float = 0.0  # a new lesion must reach it somewhere (hysteresis); 0: none must
     temperature_all: float = 1.0  # by which the log-odds were divided; the weights have it in them already
     temperature_new: float = 1.0
     n_pairs: int | None = None  # real pairs with a label in training; None: not recorded
@@ -237,6 +238,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "normalisation": ("a printable text", _is_text),
     "threshold_all": ("a number between 0 and 1", _is_share),
     "threshold_new": ("a number between 0 and 1", _is_share),
+    "peak_new": ("a number from 0 to 1, 1 excluded", lambda v: _is_between(v, 0, 1) and v < 1),
     "temperature_all": ("a number from 0.001 to 1000", _is_temperature),
     "temperature_new": ("a number from 0.001 to 1000", _is_temperature),
     "n_pairs": ("null or a whole number", _is_number_or_none),

@@ -7,7 +7,18 @@ import pytest
 
 from benchmarks.accuracy import calibration as cal
 from benchmarks.accuracy import summary
-from benchmarks.accuracy.candidates import BINS, Histogram, Method, Piece, by_difference, by_subtraction, histogram, logits, pieces_of
+from benchmarks.accuracy.candidates import (
+    BINS,
+    Histogram,
+    Method,
+    Piece,
+    by_difference,
+    by_network,
+    by_subtraction,
+    histogram,
+    logits,
+    pieces_of,
+)
 from benchmarks.accuracy.evaluation import components_of, jobs, run, score_pair
 from benchmarks.accuracy.injection import make_pair
 from benchmarks.accuracy.models import load_unseen, parse_models
@@ -28,6 +39,21 @@ def test_pieces_with_what_they_touch():
     found = pieces_of(Method("made", (0.5,), lambda _: mask), reference)
     assert found == [Piece(0.5, 6.0, {5: 4.0}, 2.0), Piece(0.5, 4.0, {}, 0.0)]
     assert pieces_of(Method("empty", (0.5,), lambda _: mask & False), reference) == []
+
+
+def test_pieces_of_a_map_have_a_peak_and_may_be_asked_for_one():
+    probability, brain = np.zeros((12, 10, 8)), np.ones((12, 10, 8), bool)
+    probability[1:3, 1:3, 1:3] = 0.6
+    probability[2, 2, 2] = 0.97
+    probability[8, 1:5, 5] = 0.7
+    pieces = [p for p in pieces_of(by_network("network", probability, brain), np.zeros(brain.shape, np.int16)) if p.threshold == 0.5]
+    assert [(p.volume_mm3, p.peak) for p in pieces] == [(8.0, 0.97), (4.0, 0.7)]
+    found = found_with(pieces, [])
+    assert [outcome(found, Point(0.5, peak=peak)).n_false for peak in (0.0, 0.7, 0.71, 0.97, 0.98)] == [2, 2, 1, 1, 0]
+    points = summary.points_of("network", (0.5, 0.55, 0.95), (3.0,))
+    assert Point(0.5, 3.0, 0.95) in points
+    assert not [p for p in points if p.peak and (p.threshold == 0.55 or p.peak <= p.threshold)]
+    assert not [p for p in summary.points_of("subtraction", (0.5,), (3.0,)) if p.peak]
 
 
 def test_subtraction_leaves_what_was_there_before():
@@ -119,14 +145,14 @@ def test_the_operating_point_keeps_to_the_limit_and_the_size_limit_helps():
     only_small = summary.sweep(CASES, "network", (3.0,))
     assert summary.operating_point(only_small).point == Point(0.5)
     assert summary.operating_point(summary.sweep(CASES, "network", (3.0, 20.0))).point == Point(0.3, 20.0)
-    noisy = [case("null", [Piece(0.3, 6.0, {}), Piece(0.5, 6.0, {}), Piece(0.3, 7.0, {})])]
+    noisy = [case("null", [Piece(t, 6.0 + i, {}, peak=1.0) for i, t in enumerate((0.3, 0.5, 0.3))])]
     assert summary.operating_point(summary.sweep([*CASES[:2], *noisy], "network")).point == Point(0.5)
 
 
 def test_a_result_survives_its_file(tmp_path):
     first = CaseResult(
         "pair-000", "pair", "A", "abc", "cs07",
-        (Found("network", "new", (0.5,), (Target(1, "new", 9.0, 0.8, None),), (Piece(0.5, 9.0, {1: 4.0}, 1.0),)),),
+        (Found("network", "new", (0.5,), (Target(1, "new", 9.0, 0.8, None),), (Piece(0.5, 9.0, {1: 4.0}, 1.0, 0.75),)),),
         {"new": Histogram([1] * BINS, [0] * BINS)},
     )  # fmt: skip
     write_result(tmp_path / "r.json", first)

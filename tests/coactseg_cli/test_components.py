@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from coactseg_cli.components import label, min_voxels, remove_small, sizes
+from coactseg_cli.components import keep_confident, label, min_voxels, peaks_of, remove_small, sizes
 
 
 def corner_cubes():
@@ -53,3 +53,18 @@ def test_exactly_the_limit_is_dropped():
 
 def test_no_limit_keeps_all():
     assert np.array_equal(remove_small(corner_cubes(), 1.0, 0.0), corner_cubes())
+
+
+def test_a_lesion_that_reaches_the_peak_nowhere_is_dropped_as_a_whole():
+    probability = np.zeros((8, 6, 5), np.float32)
+    probability[1, 1, :3] = (0.5, 0.9, 0.6)  # reaches 0.9
+    probability[4, 1:4, 0] = (0.7, 0.89, 0.7)  # does not
+    probability[4, 4, 0] = 0.4  # below the threshold: no part of the lesion beside it
+    believed = keep_confident(probability, 0.5, 0.9)
+    assert believed[1, 1, :3].tolist() == pytest.approx([0.5, 0.9, 0.6])
+    assert not believed[4, 1:4, 0].any()
+    assert believed[4, 4, 0] == np.float32(0.4)
+    assert keep_confident(probability, 0.5, 0.0) is probability
+    labels, n = label(probability >= 0.5)
+    assert peaks_of(labels, n, probability).tolist() == pytest.approx([0.9, 0.89])
+    assert not keep_confident(np.zeros((3, 3, 3), np.float32), 0.5, 0.9).any()

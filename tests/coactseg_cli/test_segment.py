@@ -7,8 +7,10 @@ import pytest
 
 from bids_app.derivatives import Derivatives, unresolved_sources
 from bids_app.tables import number, read_table
+from coactseg_cli.components import label, peaks_of
 from coactseg_cli.config import AllLesionFrom, Pairing, SegmentConfig
 from coactseg_cli.errors import InvalidConfig
+from coactseg_cli.rereading import Again, reread
 from coactseg_cli.segment import check_model_grid, segment
 from coactseg_cli.volumes import load, same_grid
 
@@ -76,6 +78,37 @@ def test_masks_are_the_thresholded_probabilities_inside_the_brain(tiny_prepared,
     brain = load(prepared.visits[1].brain_mask).data > 0.5
     assert np.array_equal(mask > 0, (probability >= np.float32(0.4)) & brain)
     assert 0.0 <= probability.min() <= probability.max() <= 1.0
+
+
+def test_a_new_lesion_must_reach_the_models_peak(tiny_prepared, tiny_model, tree):
+    """On the common grid and, with the same lesions, on the scan's own; with a threshold of the user's there is no peak."""
+    prepared = tiny_prepared.timelines[0]
+    stem = tree.root / "sub-01/ses-02/anat/sub-01_ses-02_space-individual_label-L_desc-new_"
+    segment(prepared, dataclasses.replace(LOW, min_lesion_mm3=0.0), tree, tiny_model, quiet)
+    probability = load(Path(f"{stem}probseg.nii.gz")).data
+    brain = load(prepared.visits[1].brain_mask).data > 0.5
+    threshold = round(float(np.quantile(probability[brain], 0.9)), 3)
+    labels, n = label(probability >= np.float32(threshold))
+    peaks = peaks_of(labels, n, probability)
+    assert n > 2
+    peak = float(peaks.max())  # one lesion stays
+    kept = np.isin(labels, np.flatnonzero(peaks >= peak) + 1)
+    model = dataclasses.replace(tiny_model, info=dataclasses.replace(tiny_model.info, threshold_new=threshold, peak_new=peak))
+    own = SegmentConfig(threshold_all=0.4, min_lesion_mm3=0.0)
+    segment(prepared, own, tree, model, quiet)
+    mask = load(Path(f"{stem}mask.nii.gz")).data > 0
+    assert np.array_equal(mask, kept & brain)
+    sidecar = json.loads(Path(f"{stem}mask.json").read_text())
+    assert (sidecar["Threshold"], sidecar["Peak"], sidecar["ModelPeak"]) == (threshold, peak, peak)
+    assert "Peak" not in json.loads(Path(str(stem).replace("desc-new", "desc-all") + "mask.json").read_text())
+    native = Path(str(stem).replace("space-individual", "space-orig") + "mask.nii.gz")
+    few = load(native).data.sum()
+    segment(prepared, dataclasses.replace(own, threshold_new=threshold), tree, model, quiet)
+    assert "Peak" not in json.loads(Path(f"{stem}mask.json").read_text())
+    assert 0 < few < load(native).data.sum()
+    reread(prepared, dataclasses.replace(own, threshold_all=None), tree, Again(None), "Research use only.", quiet)
+    assert np.array_equal(load(Path(f"{stem}mask.nii.gz")).data > 0, mask)
+    assert load(native).data.sum() == few
 
 
 def test_tables_count_what_the_dseg_shows(tiny_prepared, tiny_model, tree):
