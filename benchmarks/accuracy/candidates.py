@@ -18,7 +18,7 @@ from coactseg_cli.volumes import box_of
 
 SMALLEST_MM3 = 3.0  # pieces that are not larger are never counted, as in segment
 PROBABILITIES = (0.01, 0.02, *(round(0.05 * k, 2) for k in range(1, 20)), 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
-PEAKS = (0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)  # that a lesion may have to reach somewhere
+PEAKS = (0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9997, 0.9998, 0.9999)  # that a lesion may have to reach somewhere
 PEAKS_AT = tuple(round(0.1 * k, 1) for k in range(1, 10))  # thresholds that are tried with every peak
 DIFFERENCES = tuple(round(2.0 + 0.5 * k, 1) for k in range(25))  # robust SD of the difference image
 SMOOTHING_MM = (0.7, 1.0, 1.5)  # of the difference image; each is a way of its own, so that the baseline may choose
