@@ -110,7 +110,7 @@ def draw(runs: Sequence[Row], path: Path) -> None:
     """A bar per run of one pair: where its seconds go."""
     from matplotlib.figure import Figure
 
-    from bids_app.exports import encode
+    from bids_app.plots.canvas import encode
 
     shown = [run for run in runs if run["what"].startswith("a pair")]
     if not shown:

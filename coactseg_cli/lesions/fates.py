@@ -9,7 +9,7 @@ from coactseg_cli.components import CONNECTIVITY
 from coactseg_cli.errors import InvalidConfig
 
 MIN_OVERLAP = 0.1  # below a tenth of the smaller lesion, overlap is two neighbours that brush each other
-NOISE_MM3 = 26.0  # 95 % of the changes of lesions up to 100 mm3 over 21 rescans of 9 scans, packaged model (docs/self-check.md)
+NOISE_MM3 = 26.0  # 95 % of the changes of lesions up to 100 mm3 over 21 rescans of 9 scans, an earlier model (docs/self-check.md)
 NOISE_SHARE = 0.66  # the same of larger ones, as a share of the mean of the two volumes
 
 
