@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 import cc3d
 import numpy as np
+from scipy import ndimage
 
 CONNECTIVITY = 6  # face neighbours, as in the MSSEG challenges (docs/metrics.md)
 
@@ -36,18 +37,15 @@ def remove_small(mask: np.ndarray, voxel_mm3: float, min_mm3: float, connectivit
 
 def peaks_of(labels: np.ndarray, n: int, probability: np.ndarray) -> np.ndarray:
     """Highest probability in each component: (n,) float."""
-    peaks: np.ndarray = np.zeros(n + 1, probability.dtype)
-    inside = labels > 0
-    np.maximum.at(peaks, labels[inside], probability[inside])
-    return peaks[1:]
+    return np.asarray(ndimage.maximum(probability, labels, np.arange(1, n + 1)))
 
 
-def keep_confident(probability: np.ndarray, threshold: float, peak: float) -> np.ndarray:
+def keep_confident(probability: np.ndarray, threshold: float, peak: float | None) -> np.ndarray:
     """The map without the lesions that reach `peak` nowhere: (X, Y, Z), zero in each component of what is at the threshold or above.
 
     Hysteresis, as of edges in Canny 1986 (IEEE PAMI 8, 679-698): the outline follows the threshold, the peak decides whether to believe it.
     """
-    if peak <= threshold:
+    if peak is None or peak <= threshold:
         return probability
     labels, n = label(probability >= threshold)
     doubtful = np.concatenate([[False], peaks_of(labels, n, probability) < peak])

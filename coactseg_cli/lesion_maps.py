@@ -57,9 +57,7 @@ class LesionMap:
     def believed(self) -> np.ndarray:
         """The probabilities that become a mask: (X, Y, Z), zero in every lesion that does not reach the peak."""
         assert self.probability is not None
-        if self.peak is None or self.threshold is None:
-            return self.probability
-        return keep_confident(self.probability, self.threshold, self.peak)
+        return self.probability if self.threshold is None else keep_confident(self.probability, self.threshold, self.peak)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -118,8 +118,9 @@ def _from_probability(search: _Search, desc: str, threshold: float | None) -> Le
     if path is None:
         raise NoInput(_missing(search, desc, "probseg"))
     facts = _facts(path)
-    limits = _threshold(path, facts, threshold), _peak(facts, threshold)
-    return LesionMap(desc, _probability(path, search.visit), limits[0], facts, limits[1], stored=path)
+    # The model's peak goes with its own threshold: there is none with a threshold of the user's.
+    peak = _number(facts.get("ModelPeak")) if threshold is None else None
+    return LesionMap(desc, _probability(path, search.visit), _threshold(path, facts, threshold), facts, peak, stored=path)
 
 
 def _probability(path: Path, visit: Grids) -> np.ndarray:
@@ -165,10 +166,10 @@ def _from_masks(search: _Search, desc: str, threshold: float | None) -> LesionMa
         msg = f"{path}: no such mask, neither there nor among the corrected ones. Run segment first, or give the mask under this name."
         raise NoInput(msg)
     recorded = {} if written is None else read_json(_json(written))
-    limit, peak = recorded.get("Threshold"), recorded.get("Peak")
-    limits = float(limit) if isinstance(limit, int | float) else threshold, float(peak) if isinstance(peak, int | float) else None
+    limit, peak = _number(recorded.get("Threshold")), _number(recorded.get("Peak"))
     map_data = None if probability is None else _probability(probability, search.visit)
-    return LesionMap(desc, map_data, limits[0], facts, limits[1], stored=probability, given=given, given_from=tuple(corrected.values()))
+    limit = threshold if limit is None else limit
+    return LesionMap(desc, map_data, limit, facts, peak, stored=probability, given=given, given_from=tuple(corrected.values()))
 
 
 def _mask(visit: Grids, space: str, path: Path) -> Volume:
@@ -192,19 +193,16 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def _threshold(path: Path, facts: Mapping[str, Any], given: float | None) -> float:
     """The user's, else the model's own. Raises: InvalidDataset where neither is known."""
-    own = facts.get("ModelThreshold")
-    if given is not None:
-        return given
-    if isinstance(own, int | float) and not isinstance(own, bool):
-        return float(own)
+    own = _number(facts.get("ModelThreshold")) if given is None else given
+    if own is not None:
+        return own
     msg = f"{_json(path)}: no ModelThreshold, as an earlier version wrote it. Give --threshold-all and --threshold-new."
     raise InvalidDataset(msg)
 
 
-def _peak(facts: Mapping[str, Any], given: float | None) -> float | None:
-    """The model's own, which goes with its own threshold; None with one of the user's."""
-    own = facts.get("ModelPeak")
-    return float(own) if given is None and isinstance(own, int | float) and not isinstance(own, bool) else None
+def _number(value: object) -> float | None:
+    """A number of a sidecar; None for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _require_used(subject: str, visits: Sequence[Grids], maps: ParticipantMaps, masks: Path | None) -> None:

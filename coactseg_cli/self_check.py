@@ -220,7 +220,7 @@ def _all_mask(probability: np.ndarray, visit: CheckedVisit, limits: Thresholds) 
 
 
 def _new_mask(probability: np.ndarray, visit: CheckedVisit, limits: Thresholds) -> np.ndarray:
-    believed = probability if limits.peak_new is None else keep_confident(probability, limits.new, limits.peak_new)
+    believed = keep_confident(probability, limits.new, limits.peak_new)
     return remove_small((believed >= limits.new) & visit.brain, visit.image.voxel_mm3, limits.min_lesion_mm3)
 
 

@@ -134,21 +134,22 @@ class Decoder(nn.Module):
         shared = self.features(levels)
         f1 = self.dropout(self.block_nine_1(shared))
         f2 = self.dropout(self.block_nine_2(shared))
-        f3 = self.dropout(self.refine(f1, f2, self.block_nine_3(shared)))
+        f3 = self.dropout(self.refine(f1, f2, self.block_nine_3(shared), as_sum=shared.device.type == "cpu" and torch.is_grad_enabled()))
         return Heads(self.out_conv_1(f1), self.out_conv_2(f2), self.out_conv_3(f3))
 
-    def refine(self, f1: Tensor, f2: Tensor, f3: Tensor) -> Tensor:
+    def refine(self, f1: Tensor, f2: Tensor, f3: Tensor, *, as_sum: bool) -> Tensor:
         """The new-lesion block over (f2 - f1, f1, f3); all (B, F, X, Y, Z).
 
-        A convolution over channels put side by side is the sum of one over each. While training on a CPU the sum is taken:
-        the gradient of 48 -> 16 channels falls to a slow path of the library, that of 16 -> 16 does not (docs/training.md).
+        A convolution over channels put side by side is the sum of one over each. Some library paths for 48 -> 16 channels are slow
+        where those for 16 -> 16 are not: on a CPU the gradient (docs/training.md), and inference in float32 (docs/performance.md).
         """
-        if f1.device.type != "cpu" or not torch.is_grad_enabled():
+        if not as_sum:
             return self.block_c2f(torch.cat((f2 - f1, f1, f3), dim=1))  # type: ignore[no-any-return]
         convolution = cast("nn.Conv3d", self.block_c2f.conv[0])
         change, first, third = torch.chunk(convolution.weight, 3, dim=1)
-        parts = ((f2, change, None), (f1, first - change, None), (f3, third, convolution.bias))
-        x = sum((functional.conv3d(f, w, b, padding=1) for f, w, b in parts[1:]), start=functional.conv3d(*parts[0], padding=1))
+        x = functional.conv3d(f2, change, padding=1)
+        x += functional.conv3d(f1, first - change, padding=1)
+        x += functional.conv3d(f3, third, convolution.bias, padding=1)
         return self.block_c2f.conv[1:](x)  # type: ignore[no-any-return]
 
 
