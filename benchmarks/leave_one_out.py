@@ -26,7 +26,8 @@ from benchmarks.accuracy.models import add_model_options, engine_of, load_unseen
 from benchmarks.accuracy.results import CaseResult, found_by, is_done, write_result
 from bids_app.cases import LabelKind, PreparedTimeline
 from bids_app.dataset import read_prepared
-from coactseg_cli.network.inference import Engine, Head
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import Engine
 from coactseg_cli.volumes import load
 
 

@@ -33,7 +33,8 @@ from coactseg_cli.components import keep_confident, label, remove_small
 from coactseg_cli.config import PrepConfig, SegmentConfig
 from coactseg_cli.lesions.fates import Fate, Rules
 from coactseg_cli.lesions.tracking import VisitMaps, track
-from coactseg_cli.network.inference import Engine, Head, make_engine
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import Engine, make_engine
 from coactseg_cli.prep import prepare
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
 from coactseg_cli.preprocessing.rescan import magnitude_noise, noise_sd, small_motion, smooth_field

@@ -28,7 +28,8 @@ from coactseg_cli.errors import InvalidConfig
 from coactseg_cli.lesion_maps import ALL, NULL_PAIR, Grids, LesionMap, ParticipantMaps, read_grids
 from coactseg_cli.network import checkpoint
 from coactseg_cli.network.checkpoint import Model
-from coactseg_cli.network.inference import Engine, Head, make_engine
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import Engine, make_engine
 from coactseg_cli.network.zoo import find_model
 from coactseg_cli.preprocessing import quality
 from coactseg_cli.quality_files import check_participant

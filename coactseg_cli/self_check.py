@@ -22,7 +22,8 @@ from bids_app.tables import Column
 from coactseg_cli.components import keep_confident, remove_small
 from coactseg_cli.lesions.injection import SIZES, Placed, SizeClass, canvas, count, draw_shape, found_of, place, truth, white_matter
 from coactseg_cli.metrics.proportions import wilson
-from coactseg_cli.network.inference import Engine, Head
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import Engine
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
 from coactseg_cli.preprocessing.rescan import noise_sd, small_motion, through_slices
 from coactseg_cli.preprocessing.transforms import apply

@@ -14,7 +14,8 @@ from coactseg_cli.config import Precision, SegmentConfig, TrainConfig
 from coactseg_cli.metrics.case import CasePair, score_case
 from coactseg_cli.metrics.columns import CaseScores
 from coactseg_cli.metrics.conventions import Convention, rules_of
-from coactseg_cli.network.inference import Engine, Head, make_engine
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import Engine, make_engine
 from coactseg_cli.network.model import VNet
 from coactseg_cli.network.ranks import Ranks
 from coactseg_cli.sampling.patches import Case

@@ -17,7 +17,8 @@ from benchmarks.accuracy.injection import Fate, Pair, make_pair
 from benchmarks.accuracy.models import Assignment, engine_of, load_unseen
 from benchmarks.accuracy.results import CaseResult, Found, Target, found_by, is_done, write_result
 from coactseg_cli.components import label, sizes
-from coactseg_cli.network.inference import Engine, Head
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import Engine
 from coactseg_cli.targets import IGNORE
 
 Maps = dict[str, np.ndarray]  # new, all_baseline, all_followup: probabilities (X, Y, Z)

@@ -52,7 +52,8 @@ def _run(way: str, case: PairCase, model: str, threads: int) -> tuple[Timing, di
     import torch
 
     from coactseg_cli.config import Inference, Precision, SegmentConfig
-    from coactseg_cli.network.inference import Head, make_engine
+    from coactseg_cli.network.fast_vnet import Head
+    from coactseg_cli.network.inference import make_engine
     from coactseg_cli.segment import load_model
 
     begun = time.perf_counter()

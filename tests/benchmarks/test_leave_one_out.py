@@ -10,7 +10,8 @@ from benchmarks.leave_one_out import results_of, without_new
 from bids_app.cases import Label, LabelKind, PreparedScan, PreparedTimeline
 from bids_app.entities import Entities
 from coactseg_cli.config import SegmentConfig
-from coactseg_cli.network.inference import Engine, Head, make_engine
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import Engine, make_engine
 from coactseg_cli.network.model import VNet
 from coactseg_cli.volumes import Volume, save
 

@@ -10,7 +10,8 @@ from benchmarks.accuracy.results import CaseResult, Found, Target, write_result
 from bids_app.tables import read_table
 from coactseg_cli.config import SegmentConfig
 from coactseg_cli.network.checkpoint import CheckpointInfo, load_model, save_model
-from coactseg_cli.network.inference import Head, make_engine
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import make_engine
 from coactseg_cli.network.model import VNet
 
 THRESHOLDS = (0.25, 0.5, 0.75)

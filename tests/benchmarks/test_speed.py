@@ -9,7 +9,8 @@ from benchmarks.speed.agreement import compare
 from benchmarks.speed.cases import PairCase, example_case, read_case
 from benchmarks.speed.steps import STEPS, Clock
 from coactseg_cli.config import Inference, SegmentConfig
-from coactseg_cli.network.inference import Head, make_engine
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import make_engine
 from coactseg_cli.network.model import VNet
 from coactseg_cli.targets import IGNORE
 

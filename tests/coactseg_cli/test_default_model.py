@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 
 from coactseg_cli.config import SegmentConfig
-from coactseg_cli.network.inference import Head, make_engine
+from coactseg_cli.network.fast_vnet import Head
+from coactseg_cli.network.inference import make_engine
 from coactseg_cli.network.zoo import PACKAGED, find_model
 from coactseg_cli.segment import load_model
 

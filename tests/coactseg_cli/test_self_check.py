@@ -12,7 +12,7 @@ from bids_app.tables import read_table, write_table
 from coactseg_cli import self_check as module
 from coactseg_cli.lesions.injection import SIZES, draw_shape, place, truth
 from coactseg_cli.metrics.proportions import wilson
-from coactseg_cli.network.inference import Head
+from coactseg_cli.network.fast_vnet import Head
 from coactseg_cli.self_check import COLUMNS, Check, CheckedVisit, KnownMaps, Row, SelfCheck, Thresholds, put, rescan, self_check
 from coactseg_cli.volumes import Volume
 

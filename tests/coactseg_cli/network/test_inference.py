@@ -3,9 +3,11 @@ import pytest
 import torch
 
 from coactseg_cli.config import Inference, Precision, SegmentConfig
-from coactseg_cli.network.inference import FastVNet, Head, make_engine
+from coactseg_cli.network.fast_vnet import FastVNet, Head
+from coactseg_cli.network.inference import make_engine
 from coactseg_cli.network.inputs import stack
 from coactseg_cli.network.losses import lesion_probability
+from coactseg_cli.network.model import VNet
 from tests.coactseg_cli.network.conftest import vectors
 
 ALL = frozenset(Head)
@@ -63,6 +65,34 @@ def test_folded_network_equals_the_plain_one(small):
         plain, fast = small(x), FastVNet(small)(x, ALL)
     for head in Head:
         np.testing.assert_allclose(fast[head][:, 0].numpy(), lesion_probability(getattr(plain, head)).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [16, 32, 48])
+@pytest.mark.parametrize("wanted", [{Head.NEW}, {Head.ALL_FOLLOWUP}, {Head.ALL_BASELINE, Head.ALL_FOLLOWUP}, set(Head)])
+def test_slabs_change_nothing(rows, wanted):
+    torch.manual_seed(0)
+    network = VNet(16).eval()
+    x = torch.randn(1, 3, rows, 16, 32)
+    with torch.inference_mode():
+        plain = network(x)
+        for voxels in (1, 12 * 16 * 32, 1 << 20):  # slabs of the fewest rows, of some rows, one
+            fast = FastVNet(network, slab_voxels=voxels)(x, frozenset(wanted))
+            assert set(fast) == wanted
+            for head in wanted:
+                np.testing.assert_allclose(fast[head][:, 0].numpy(), lesion_probability(getattr(plain, head)).numpy(), atol=1e-5)
+
+
+def test_a_pass_over_slabs_takes_less_memory():
+    """Kept maps of the finest level: a dozen of them at once, before there were slabs."""
+    network, x = FastVNet(VNet(16).eval(), slab_voxels=1 << 16), torch.randn(1, 3, 96, 96, 96)
+    with torch.inference_mode(), torch.profiler.profile(profile_memory=True) as profile:
+        network(x, ALL)
+    held = most = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    assert 0 < most < 3 * 16 * 4 * 96**3
 
 
 @pytest.mark.parametrize("head", list(Head))

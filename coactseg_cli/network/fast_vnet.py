@@ -1,0 +1,192 @@
+"""The network arranged for inference: folded, only the heads that are wanted, the finest level slab by slab.
+
+At full resolution a map of 16 features is the largest thing in memory, and a pass made ten of them. Here they exist for a slab of
+the volume at a time: some rows along X, with the neighbours that the convolutions reach into, so that the numbers are those of the
+whole volume. That takes less than half of the memory, and less time too: fresh memory is slow (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from coactseg_cli.network.convolution import arranged, each, summed
+from coactseg_cli.network.model import VNet
+
+SLAB_VOXELS = 1 << 20  # of the finest level, computed at a time
+LEAST_ROWS = 8  # of a slab: each needs two more on either side
+
+
+class Head(StrEnum):
+    """One map of a pass."""
+
+    ALL_BASELINE = "all_baseline"
+    ALL_FOLLOWUP = "all_followup"
+    NEW = "new"
+
+
+class FastVNet(nn.Module):
+    """The same function as VNet in evaluation mode: batch norm folded, two-class softmax as a sigmoid, only the heads that are wanted.
+
+    Agreement with VNet is checked in the tests (1e-5 in float32).
+    """
+
+    def __init__(self, network: VNet, *, float32_on_cpu: bool = True, slab_voxels: int = SLAB_VOXELS) -> None:
+        super().__init__()
+        folded = copy.deepcopy(network).eval()
+        _fold(folded)
+        self.refine = _NewLesionBlock(cast("nn.Conv3d", folded.decoder.block_c2f.conv[0]), float32_on_cpu=float32_on_cpu)
+        _arrange(folded, float32_on_cpu=float32_on_cpu)
+        self.encoder, self.decoder = folded.encoder, folded.decoder
+        self.out_1, self.out_2, self.out_3 = (_difference(getattr(folded.decoder, f"out_conv_{i}")) for i in (1, 2, 3))
+        self.slab_voxels = slab_voxels
+
+    def forward(self, x: Tensor, wanted: frozenset[Head]) -> dict[Head, Tensor]:
+        """(B, 3, X, Y, Z) -> per wanted head (B, 1, X, Y, Z) probability, float32."""
+        volume, slabs = _Rows(x, 0, x.shape[2]), self._slabs(x)
+        one, twos = volume, []
+        for start, stop in slabs:
+            one = self._level_one(volume, start, stop)
+            twos.append(self.encoder.block_one_dw(one.data))
+        eight = self._coarse_levels(twos[0] if len(twos) == 1 else torch.cat(twos, dim=2))
+        maps = {h: torch.empty((x.shape[0], 1, *x.shape[2:]), device=x.device) for h in sorted(wanted)}
+        for start, stop in slabs:
+            first, last = _with_neighbours(start, stop, volume.total) if Head.NEW in wanted else (start, stop)
+            low, high = max(first - 1, 0) // 2 * 2, min(last + 2, volume.total) // 2 * 2
+            if len(slabs) > 1:  # it is faster made again than kept
+                one = self._level_one(volume, low, high)
+            shared = _Rows(self.decoder.block_eight_up(eight[:, :, low // 2 : high // 2]).add_(one.data), low, volume.total)
+            for head, logit in self._heads(shared, (first, last), (start, stop), wanted).items():
+                torch.sigmoid(logit.float(), out=maps[head][:, :, start:stop])
+        return maps
+
+    def _slabs(self, x: Tensor) -> list[tuple[int, int]]:
+        """First row of each slab and the row after its last; even numbers, slabs of one size but for the last."""
+        rows = x.shape[2]
+        most = max(self.slab_voxels * rows // (x.numel() // x.shape[1]), 1)
+        step = max(LEAST_ROWS, -(-rows // -(-rows // most)) + 1) // 2 * 2
+        return [(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+    def _level_one(self, volume: _Rows, start: int, stop: int) -> _Rows:
+        """Features of the finest level of the encoder, (B, F, rows, Y, Z)."""
+        x, before, after = volume.around(start, stop)
+        return _Rows(self.encoder.block_one.conv[0](x, before, after).relu_(), start, volume.total)
+
+    def _coarse_levels(self, two: Tensor) -> Tensor:
+        """Levels 2 to 5 and back: (B, 2 F, X/2, Y/2, Z/2) -> the same."""
+        encoder, decoder = self.encoder, self.decoder
+        two = encoder.block_two(two)
+        three = encoder.block_three(encoder.block_two_dw(two))
+        four = encoder.block_four(encoder.block_three_dw(three))
+        five = encoder.block_five(encoder.block_four_dw(four))
+        x = decoder.block_six(decoder.block_five_up(five).add_(four))
+        x = decoder.block_seven(decoder.block_six_up(x).add_(three))
+        return decoder.block_eight(decoder.block_seven_up(x).add_(two))  # type: ignore[no-any-return]
+
+    def _heads(self, shared: _Rows, wide: tuple[int, int], slab: tuple[int, int], wanted: frozenset[Head]) -> dict[Head, Tensor]:
+        """Logits (B, 1, rows, Y, Z) of a slab; `wide` are the rows of its features that they need."""
+        decoder = self.decoder
+        blocks = {Head.ALL_BASELINE: decoder.block_nine_1, Head.ALL_FOLLOWUP: decoder.block_nine_2, Head.NEW: decoder.block_nine_3}
+        needed = [head for head in Head if head in wanted or Head.NEW in wanted]  # the new lesions need all three
+        found = each([blocks[head].conv[0] for head in needed], *shared.around(*wide))
+        features = {head: _Rows(x.relu_(), wide[0], shared.total) for head, x in zip(needed, found, strict=True)}
+        logits = {}
+        for head, out in ((Head.ALL_BASELINE, self.out_1), (Head.ALL_FOLLOWUP, self.out_2)):
+            if head in wanted:
+                logits[head] = _one_channel(out, features[head].cut(*slab))
+        if Head.NEW in wanted:
+            around = [features[head].around(*slab) for head in Head]
+            _, before, after = around[0]
+            logits[Head.NEW] = _one_channel(self.out_3, self.refine([rows for rows, _, _ in around], before, after))
+        return logits
+
+
+def _with_neighbours(start: int, stop: int, total: int) -> tuple[int, int]:
+    """Rows of a slab and what a 3x3x3 convolution reaches into, as far as the volume goes; one more where that makes their number even."""
+    first, last = max(start - 1, 0), min(stop + 1, total)
+    odd = (last - first) % 2
+    return (first, last + odd) if last < total else (first - odd, last)
+
+
+class _NewLesionBlock(nn.Module):
+    """Decoder.refine over some rows: a convolution over (f2 - f1, f1, f3), or as the sum of one over each where that is faster."""
+
+    def __init__(self, convolution: nn.Conv3d, *, float32_on_cpu: bool) -> None:
+        super().__init__()
+        parts = [(convolution.weight, convolution.bias)]
+        if float32_on_cpu:
+            change, first, third = torch.chunk(convolution.weight, 3, dim=1)
+            parts = [(first - change, None), (change, None), (third, convolution.bias)]
+        self.parts = nn.ModuleList(arranged(*part, float32_on_cpu=float32_on_cpu) for part in parts)
+
+    def forward(self, features: Sequence[Tensor], before: int, after: int) -> Tensor:
+        """f1, f2 and f3, (B, F, rows, Y, Z) each -> (B, F, rows - 2 + before + after, Y, Z)."""
+        f1, f2, f3 = features
+        if len(self.parts) == 1:
+            return self.parts[0](torch.cat((f2 - f1, f1, f3), dim=1), before, after).relu_()  # type: ignore[no-any-return]
+        return summed(list(self.parts), features, before, after).relu_()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """The rows along X from `start` on, of a feature map with `total` rows."""
+
+    data: Tensor  # (B, C, rows, Y, Z)
+    start: int
+    total: int
+
+    def cut(self, start: int, stop: int) -> Tensor:
+        """From row `start` to before row `stop`."""
+        return self.data[:, :, start - self.start : stop - self.start]
+
+    def around(self, start: int, stop: int) -> tuple[Tensor, int, int]:
+        """What a 3x3x3 convolution needs for these rows, and how many rows of zeros come before and after: 1 at an end of the volume."""
+        low, high = max(start - 1, 0), min(stop + 1, self.total)
+        return self.cut(low, high), int(low == start), int(high == stop)
+
+
+def _one_channel(out: nn.Conv3d, features: Tensor) -> Tensor:
+    """A 1x1x1 convolution to one channel, (B, F, X, Y, Z) -> (B, 1, X, Y, Z); as a product with a vector where that is faster."""
+    if features.dtype is not torch.float32 or features.device.type != "cpu":
+        return out(features)  # type: ignore[no-any-return]
+    return functional.linear(features.movedim(1, -1), out.weight.flatten(1), out.bias).movedim(-1, 1)
+
+
+def _fold(module: nn.Module) -> None:
+    """Fold every BatchNorm3d into the convolution before it, in place."""
+    for child in module.children():
+        _fold(child)
+    if isinstance(module, nn.Sequential):
+        layers = list(module)
+        for i in range(len(layers) - 1):
+            norm = layers[i + 1]
+            if isinstance(norm, nn.BatchNorm3d):
+                convolution = cast("nn.Conv3d | nn.ConvTranspose3d", layers[i])
+                module[i] = fuse_conv_bn_eval(convolution, norm, transpose=isinstance(convolution, nn.ConvTranspose3d))
+                module[i + 1] = nn.Identity()
+
+
+def _arrange(module: nn.Module, *, float32_on_cpu: bool) -> None:
+    """Put the faster way in the place of every 3x3x3 convolution."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv3d) and child.kernel_size == (3, 3, 3):
+            setattr(module, name, arranged(child.weight, child.bias, float32_on_cpu=float32_on_cpu))
+        else:
+            _arrange(child, float32_on_cpu=float32_on_cpu)
+
+
+def _difference(out: nn.Conv3d) -> nn.Conv3d:
+    """1x1x1 convolution to two classes -> to one: softmax of two logits is the sigmoid of their difference."""
+    single = nn.Conv3d(out.in_channels, 1, 1)
+    weights, wanted = out.state_dict(), single.state_dict()  # views: copying into them changes the module
+    for name in ("weight", "bias"):
+        wanted[name].copy_(weights[name][1:] - weights[name][:1])
+    return single
