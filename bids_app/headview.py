@@ -148,18 +148,18 @@ class _Scene:
 
     def _glass(self, axes: np.ndarray, edge: int, scale: float) -> np.ndarray:
         """Light that the brain's surface sends, and its opacity. Returns: (2, edge, edge), 0 to 1."""
-        rows, columns = np.indices((edge, edge))
-        points, hit = self._cast(self.brain, axes, _place(rows.ravel(), columns.ravel(), edge, scale), BRAIN_STEP_MM)
+        rows, columns = _pixels_of(self.brain, axes, edge, scale)
+        points, hit = self._cast(self.brain, axes, _place(rows, columns, edge, scale), BRAIN_STEP_MM)
         normals = self.brain.normals(points)
         facing = np.abs(normals @ axes[2])
-        layers = np.zeros((2, edge * edge))
-        layers[1, hit] = CLEAR + RIM * (1.0 - facing) ** 2
-        layers[0, hit] = layers[1, hit] * np.clip(0.30 + 0.80 * _lit(normals, axes), 0.0, 1.0)
-        return layers.reshape(2, edge, edge)
+        light, opacity = layers = np.zeros((2, edge, edge))
+        opacity[rows[hit], columns[hit]] = CLEAR + RIM * (1.0 - facing) ** 2
+        light[rows[hit], columns[hit]] = opacity[rows[hit], columns[hit]] * np.clip(0.30 + 0.80 * _lit(normals, axes), 0.0, 1.0)
+        return layers
 
     def _draw_lesions(self, pixels: np.ndarray, axes: np.ndarray, scale: float) -> None:
         edge = pixels.shape[0]
-        rows, columns = self._pixels_of_lesions(axes, edge, scale)
+        rows, columns = _pixels_of(self.lesions, axes, edge, scale)
         points, hit = self._cast(self.lesions, axes, _place(rows, columns, edge, scale), LESION_STEP_MM)
         if not len(points):
             return
@@ -172,20 +172,6 @@ class _Scene:
         shine = np.clip(normals @ _half_way(axes), 0.0, 1.0) ** 24
         colour = palette[ranks] * (0.38 + 0.85 * light)[:, None] + 90.0 * shine[:, None]
         pixels[rows[hit], columns[hit]] = colour
-
-    def _pixels_of_lesions(self, axes: np.ndarray, edge: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of every pixel that a ray through it may meet a lesion."""
-        field = self.lesions
-        voxels = np.argwhere(field.values > field.level / 3)
-        flat = (voxels * field.spacing_mm - field.centre_mm) @ axes[:2].T
-        columns = np.clip(np.rint(edge / 2 + flat[:, 0] * scale), 0, edge - 1).astype(int)
-        rows = np.clip(np.rint(edge / 2 - flat[:, 1] * scale), 0, edge - 1).astype(int)
-        seen = np.zeros((edge, edge), bool)
-        seen[rows, columns] = True
-        near = math.ceil(float(field.spacing_mm.max()) * scale)
-        grown = ndimage.binary_dilation(seen, iterations=near) if seen.any() else seen
-        found_rows, found_columns = np.nonzero(grown)
-        return found_rows, found_columns
 
     def _cast(self, field: _Field, axes: np.ndarray, flat_mm: np.ndarray, step_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """Follow rays from the camera to where the field first reaches its level.
@@ -210,6 +196,20 @@ class _Scene:
             active = active[~hit]
         found = np.flatnonzero(np.isfinite(depth))
         return starts[found] + depth[found, None] * axes[2], found
+
+
+def _pixels_of(field: _Field, axes: np.ndarray, edge: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of every pixel that a ray through it may meet a body."""
+    voxels = np.argwhere(field.values > field.level / 3)
+    flat = (voxels * field.spacing_mm - field.centre_mm) @ axes[:2].T
+    columns = np.clip(np.rint(edge / 2 + flat[:, 0] * scale), 0, edge - 1).astype(int)
+    rows = np.clip(np.rint(edge / 2 - flat[:, 1] * scale), 0, edge - 1).astype(int)
+    seen = np.zeros((edge, edge), bool)
+    seen[rows, columns] = True
+    near = math.ceil(float(field.spacing_mm.max()) * scale)
+    grown = ndimage.binary_dilation(seen, iterations=near) if seen.any() else seen
+    found_rows, found_columns = np.nonzero(grown)
+    return found_rows, found_columns
 
 
 def _enlarged(layer: np.ndarray, edge: int) -> np.ndarray:

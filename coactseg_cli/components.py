@@ -37,7 +37,10 @@ def remove_small(mask: np.ndarray, voxel_mm3: float, min_mm3: float, connectivit
 
 def peaks_of(labels: np.ndarray, n: int, probability: np.ndarray) -> np.ndarray:
     """Highest probability in each component: (n,) float."""
-    return np.asarray(ndimage.maximum(probability, labels, np.arange(1, n + 1)))
+    if not n:
+        return np.zeros(0, probability.dtype)
+    inside = labels > 0  # few voxels of many, and ndimage sorts all that it is given
+    return np.asarray(ndimage.maximum(probability[inside], labels[inside], np.arange(1, n + 1)))
 
 
 def keep_confident(probability: np.ndarray, threshold: float, peak: float | None) -> np.ndarray:

@@ -14,6 +14,7 @@ from coactseg_cli.components import keep_confident
 from coactseg_cli.preprocessing.transforms import read_itk
 from coactseg_cli.volumes import Volume, load, require_same_grid
 
+STEP = 2.0**-17  # of a stored probability: what is finer than 1e-5 says nothing, and would not compress (docs/performance.md)
 ALL, NULL_PAIR = "all", "nullpair"  # desc- labels; those of pairs come from bids_app.cases
 
 
@@ -39,6 +40,12 @@ def read_grids(scan: PreparedScan) -> Grids:
     require_same_grid(image, brain, str(scan.image), str(scan.brain_mask))
     native = load(scan.native_brain_mask)
     return Grids(scan, image, brain.data > 0.5, native.like(native.data > 0.5), read_itk(scan.to_native))
+
+
+def rounded(probability: np.ndarray) -> np.ndarray:
+    """Probabilities as they are stored, in steps of STEP. Thresholds look at these, so that the same masks come from the files."""
+    steps: np.ndarray = np.rint(probability / np.float32(STEP)) * np.float32(STEP)
+    return steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)

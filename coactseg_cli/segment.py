@@ -25,7 +25,7 @@ from bids_app.tables import columns_json, write_table
 from coactseg_cli import __version__
 from coactseg_cli.config import AllLesionFrom, Inference, SegmentConfig
 from coactseg_cli.errors import InvalidConfig
-from coactseg_cli.lesion_maps import ALL, NULL_PAIR, Grids, LesionMap, ParticipantMaps, read_grids
+from coactseg_cli.lesion_maps import ALL, NULL_PAIR, Grids, LesionMap, ParticipantMaps, read_grids, rounded
 from coactseg_cli.network import checkpoint
 from coactseg_cli.network.checkpoint import Model
 from coactseg_cli.network.fast_vnet import Head
@@ -162,6 +162,7 @@ def describe(
     peak = _peak(config, model)
 
     def lesions(desc: str, probability: np.ndarray, pass_: str, **facts: str | None) -> LesionMap:
+        probability = rounded(probability)
         if desc == ALL:
             return LesionMap(desc, probability, every, {**choices, "ModelThreshold": model.info.threshold_all, "Pass": pass_, **facts})
         own = {"ModelThreshold": model.info.threshold_new, **({"ModelPeak": model.info.peak_new} if model.info.peak_new else {})}

@@ -15,7 +15,7 @@ from bids_app.entities import Entities
 from bids_app.sidecars import dseg_sidecar, mask_sidecar, probseg_sidecar
 from bids_app.tables import write_table
 from coactseg_cli.components import remove_small
-from coactseg_cli.lesion_maps import Grids, LesionMap
+from coactseg_cli.lesion_maps import Grids, LesionMap, rounded
 from coactseg_cli.lesions.measure import COLUMNS, Lesion, measure, row
 from coactseg_cli.nearest import carry
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
@@ -149,13 +149,13 @@ def brain_on(owner: Grids, visit: Grids) -> np.ndarray:
 
 
 def to_native(probability: Volume, visit: Grids) -> Volume:
-    """Carry a map from the reference grid to the scan's own, linearly; the same grid is copied bit by bit."""
+    """Carry a map from the reference grid to the scan's own, linearly, in steps as it is stored; the same grid is copied bit by bit."""
     ras = to_ras(probability)
     alike = same_grid(ras, to_ras(visit.native_brain), 1e-4)
     if alike and np.allclose(visit.individual_from_orig, np.eye(4), atol=IDENTITY_TOLERANCE):
         return from_ras(ras.data, visit.native_brain)
     moved = resample(probability, grid_of(visit.native_brain), visit.individual_from_orig, Interpolation.LINEAR)
-    return Volume(np.clip(moved.data, 0.0, 1.0), visit.native_brain.affine)
+    return Volume(rounded(np.clip(moved.data, 0.0, 1.0)), visit.native_brain.affine)
 
 
 def binarise(probability: Volume, brain: np.ndarray, threshold: float, min_mm3: float) -> Volume:
@@ -195,7 +195,7 @@ def write_probability(place: Place, found: LesionMap, space: str, volume: Volume
     if found.stored is not None and found.stored.parent == path.parent and path.is_file():
         return [path]
     content = probseg_sidecar(
-        description=f"Probability, 0 to 1, of {what(found.desc)}.",
+        description=f"Probability, 0 to 1 in steps of 2^-17, of {what(found.desc)}.",
         sources=_sources(place),
         spatial_reference=grid_uri(place, space),
         **found.facts,
