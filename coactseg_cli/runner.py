@@ -19,13 +19,14 @@ from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_
 from coactseg_cli.plan import Plan, check, crew_of, effective, follow_model, is_prepared, pairing, read_index, start_tree
 from coactseg_cli.running import announced
 from coactseg_cli.summary import Result
-from coactseg_cli.workers import Crew, run_jobs, temporary_files
+from coactseg_cli.workers import Crew, get_ready, run_jobs, temporary_files
 
 if TYPE_CHECKING:
     from bids_app.dataset import Index, PreparedIndex
     from bids_app.derivatives import Derivatives
 
 RESEARCH_LINE = "Research use only; not for diagnosis."
+STAGES = ("coactseg_cli.prep", "SimpleITK", "coactseg_cli.segment")  # what a participant's work imports; slow to import
 INTERRUPTED = 130  # exit code, as the shell says it for Ctrl-C
 
 
@@ -51,6 +52,8 @@ def run_participants(plan: Plan) -> int:
         return _list(plan, index)
     if plan.segment is not None and plan.run.rereads:
         return _reread(plan, plan.segment, index)
+    if crew_of(plan.run, len(index.timelines)).in_processes and plan.run.executor is Executor.LOCAL:
+        get_ready(STAGES if plan.segment is not None else STAGES[:2])
     model = None if plan.segment is None else model_of(plan.segment)
     plan = follow_model(plan, model)
     wanted = completion.choices(None if is_prepared(plan) else plan.prep, plan.segment, model)

@@ -1,8 +1,13 @@
-"""Jobs to outcomes, one after the other or several processes at once; a process that is killed fails its own job only."""
+"""Jobs to outcomes, one after the other or several processes at once; a process that is killed fails its own job only.
+
+    this process --- starts early ---> imports what the work needs, waits --- forked per worker ---> job, job ...
+         looks around, checks the model, hands out jobs
+
+On Linux, that is; elsewhere, and where it cannot be, each worker is a process of its own that imports for itself.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import resource
@@ -11,12 +16,15 @@ import signal
 import stat
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bids_app.errors import CannotCreate
@@ -25,7 +33,7 @@ from coactseg_cli.errors import OutOfMemory
 from coactseg_cli.logs import RunLog, about, to_stderr
 from coactseg_cli.participant import Job, Outcome, failed, work
 
-_PR_SET_PDEATHSIG = 1  # from Linux' prctl.h
+_forks = False  # whether the process that workers are forked from is there
 _LOCK = ".lock"  # ending of the lock beside a run's folder of temporary files, held while the run lives
 
 
@@ -36,6 +44,25 @@ class Crew:
     at_once: int = 1
     mem_mb: int | None = None  # per process; None: no limit
     stop_on_first_crash: bool = False
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether the work is done by other processes than this one."""
+        return self.at_once > 1 or self.mem_mb is not None
+
+
+def get_ready(modules: Iterable[str]) -> None:
+    """Start the process that workers are forked from: it imports these while the caller goes on, and its workers share what it has.
+
+    Environment variables count as they are now. Imports must start no thread.
+    """
+    global _forks  # noqa: PLW0603
+    if sys.platform != "linux":
+        return
+    multiprocessing.set_forkserver_preload(list(modules))
+    with suppress(OSError):  # no room for its socket, or a path too long for one
+        forkserver.ensure_running()
+        _forks = True
 
 
 def run_jobs(jobs: Iterable[Job], crew: Crew, step: Callable[[str, str], None], done: Callable[[Outcome], None]) -> list[Outcome]:
@@ -64,7 +91,7 @@ def run_jobs(jobs: Iterable[Job], crew: Crew, step: Callable[[str, str], None], 
         return crew.stop_on_first_crash and any(outcome.failure for outcome in outcomes)
 
     for queue in (deque(every.values()), held):
-        if crew.at_once == 1 and crew.mem_mb is None:
+        if not crew.in_processes:
             while queue and not stopped():
                 job = queue.popleft()
                 add(work(job, lambda message, subject=job.subject: step(message, subject)))  # type: ignore[misc]
@@ -90,8 +117,9 @@ def _killed(crew: Crew) -> OutOfMemory:
 def _drain(queue: deque[Job], crew: Crew, width: int, add: Callable[[Outcome], None], stopped: Callable[[], bool]) -> list[Job]:
     """Work on the queue in one pool. Returns: the jobs that were at work when the pool broke, none where it did not."""
     running: dict[Future[Outcome], Job] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(width, mp_context=context, initializer=_begin_worker, initargs=(crew.mem_mb,)) as pool:
+    context = multiprocessing.get_context("forkserver" if _forks else "spawn")
+    settings = (crew.mem_mb, os.environ.get("TMPDIR"))
+    with ProcessPoolExecutor(width, mp_context=context, initializer=_begin_worker, initargs=settings) as pool:
         try:
             while True:
                 while queue and len(running) < width and not stopped():
@@ -123,15 +151,22 @@ def _collect(running: dict[Future[Outcome], Job], add: Callable[[Outcome], None]
         raise broken
 
 
-def _begin_worker(mem_mb: int | None) -> None:
-    """In a new worker: limit the memory, leave Ctrl-C to the parent, end when the parent ends."""
+def _begin_worker(mem_mb: int | None, tmpdir: str | None) -> None:
+    """In a new worker: limit the memory, leave Ctrl-C to the parent, end when the parent ends, put temporary files where it says."""
+    _set_tmpdir(tmpdir)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if mem_mb is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         limit = mem_mb * 1_000_000
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """Wait until the parent ends, however it does, and end then: nobody takes the results."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _work(job: Job) -> Outcome:

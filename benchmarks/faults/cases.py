@@ -454,7 +454,14 @@ def _worker(delay_s: float) -> Case:
 
 def _kill_a_child(delay_s: float) -> None:
     time.sleep(delay_s)
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    workers = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    workers = [pid for child in _children(os.getpid()) for pid in _children(child)] or _children(os.getpid())
     if workers:
         os.kill(workers[0], signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    """Workers are forked by a process that is itself a child (workers.py)."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []

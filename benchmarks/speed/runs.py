@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,16 +34,35 @@ def coactseg(what: str, words: Sequence[str]) -> Run:
         steps = Path(folder) / "steps.json"
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.speed.steps", str(steps), *words], cwd=PROJECT, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "benchmarks.speed.steps", str(steps), *words],
+            cwd=PROJECT,
+            stdout=subprocess.DEVNULL,
+            stderr=(Path(folder) / "said").open("w"),
+            start_new_session=True,
         )
-        said = process.stderr.read() if process.stderr else ""
-        _, status, used = os.wait4(process.pid, 0)
+        used: dict[int, tuple[float, float]] = {}
+        while process.poll() is None:
+            used |= _used(process.pid)
+            time.sleep(0.1)
         wall_s = time.perf_counter() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, words, stderr=said)
+            raise subprocess.CalledProcessError(process.returncode, words, stderr=(Path(folder) / "said").read_text())
         seconds = json.loads(steps.read_text(encoding="utf-8"))["seconds"]
-    return Run(what, wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, seconds)
+    return Run(what, wall_s, sum(cpu_s for cpu_s, _ in used.values()), max(gib for _, gib in used.values()), seconds)
+
+
+def _used(session: int) -> dict[int, tuple[float, float]]:
+    """Seconds of processor time and peak memory in GiB of each process of a session (Linux): workers are nobody's children to wait for."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(stat[3]) == session:
+                peak = re.search(r"VmHWM:\s*(\d+) kB", (folder / "status").read_text())
+                found[int(folder.name)] = (sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK"), int(peak[1]) / 2**20 if peak else 0.0)
+        except OSError:  # it has just ended
+            continue
+    return found
 
 
 def segment(what: str, bids: Path, participants: Sequence[str], *options: str) -> Run:

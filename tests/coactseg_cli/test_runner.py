@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tomllib
@@ -25,7 +26,7 @@ from bids_app.errors import UnreadableImage
 from bids_app.files import write_text
 from bids_app.locks import locked
 from bids_app.tables import read_table
-from coactseg_cli import begun, completion, participant
+from coactseg_cli import begun, completion, participant, workers
 from coactseg_cli.__main__ import main
 from coactseg_cli.completion import Record
 from coactseg_cli.config import PrepConfig, RunConfig
@@ -727,6 +728,19 @@ def job(out: Path, subject: str, tree: Any = None) -> Job:
     return Job(prepared, PrepConfig(), None, tree or Derivatives(out), log, Record(subject, "i", {}, {}), "Research use only.")
 
 
+@pytest.fixture(params=["on their own", "forked"])
+def origin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where workers come from: each imports for itself, or a process that has imported."""
+    monkeypatch.setattr(workers, "_forks", False)
+    if request.param == "forked":
+        if sys.platform != "linux":
+            pytest.skip("workers are forked on Linux only")
+        workers.get_ready(["coactseg_cli.participant"])
+        assert workers._forks
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("origin")
 @pytest.mark.parametrize("crew", [Crew(2), Crew(1, 2000)])
 def test_workers_do_every_job(tmp_path: Path, crew: Crew) -> None:
     jobs = [job(tmp_path, subject) for subject in ("01", "02", "03")]
@@ -736,6 +750,7 @@ def test_workers_do_every_job(tmp_path: Path, crew: Crew) -> None:
     assert all(completion.read(tmp_path, subject) for subject in ("01", "02", "03"))
 
 
+@pytest.mark.usefixtures("origin")
 def test_a_killed_worker_fails_its_own_participant_only(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "01"), job(tmp_path, "02", DeadlyTree(tmp_path, os.getpid())), job(tmp_path, "03"), job(tmp_path, "04")]
     outcomes = {outcome.subject: outcome for outcome in run_jobs(jobs, Crew(2), lambda *_: None, lambda _: None)}
@@ -745,6 +760,7 @@ def test_a_killed_worker_fails_its_own_participant_only(tmp_path: Path) -> None:
     assert "the process was killed" in outcomes["02"].failure.message
 
 
+@pytest.mark.usefixtures("origin")
 @pytest.mark.parametrize("stop", [False, True])
 def test_mem_limits_each_worker_and_stop_on_first_crash_starts_no_other(tmp_path: Path, stop: bool) -> None:
     jobs = [job(tmp_path, "01", HungryTree(tmp_path)), job(tmp_path, "02"), job(tmp_path, "03")]
@@ -760,16 +776,64 @@ def test_with_more_memory_the_same_job_is_done(tmp_path: Path) -> None:
     assert outcome.failure is None
 
 
-def test_an_interruption_ends_the_workers(tmp_path: Path) -> None:
-    """A scheduler's SIGTERM to the parent alone: it says so, exits with 130, and no worker stays behind."""
+@dataclass(frozen=True)
+class TellingTree:
+    """A tree whose use writes down where the worker puts temporary files, and what it had imported when it was made."""
+
+    place: Path
+    raw: None = None
+
+    @property
+    def root(self) -> Path:
+        write(self.place / "told", f"{tempfile.gettempdir()} {'xmlrpc.client' in sys.modules}")
+        return self.place
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_workers_come_with_what_they_need(tmp_path: Path) -> None:
+    """Imports before the fork count; the folder for temporary files is that of the moment when the work begins."""
+    code = (
+        "import pathlib\n"
+        "from coactseg_cli import workers\n"
+        "from coactseg_cli.logs import RunLog\n"
+        "from tests.coactseg_cli.test_runner import TellingTree, job\n"
+        "if __name__ == '__main__':\n"
+        f"    out = pathlib.Path({str(tmp_path)!r})\n"
+        "    workers.get_ready(['xmlrpc.client'])\n"
+        "    with workers.temporary_files(out / 'w', RunLog(out / 'logs' / 'run')):\n"
+        "        workers.run_jobs([job(out, '01', TellingTree(out))], workers.Crew(1, 4000), lambda *_: None, lambda _: None)\n"
+    )
+    script = write(tmp_path / "script.py", code)
+    subprocess.run([sys.executable, str(script)], cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)}, check=True)
+    folder, imported = (tmp_path / "told").read_text().split()
+    assert Path(folder).parent == tmp_path / "w"
+    assert imported == "True"
+
+
+def test_where_no_socket_can_be_made_each_worker_imports_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(workers, "_forks", False)
+    monkeypatch.setattr(workers.forkserver, "ensure_running", refuse)
+    workers.get_ready(["coactseg_cli.participant"])
+    assert not workers._forks
+    (outcome,) = run_jobs([job(tmp_path, "01")], Crew(1, 2000), lambda *_: None, lambda _: None)
+    assert outcome.failure is None
+
+
+def at_work(tmp_path: Path, origin: str) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A parent and its two workers, which would be at work for a minute."""
     code = (
         "import pathlib, signal, sys\n"
         "from coactseg_cli.__main__ import _interrupt\n"
-        "from coactseg_cli.workers import Crew, run_jobs\n"
+        "from coactseg_cli.workers import Crew, get_ready, run_jobs\n"
         "from tests.coactseg_cli.test_runner import SlowTree, job\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGTERM, _interrupt)\n"
         f"    out = pathlib.Path({str(tmp_path)!r})\n"
+        f"    if {origin == 'forked'}:\n"
+        "        get_ready(['coactseg_cli.participant'])\n"
         "    try:\n"
         "        run_jobs([job(out, s, SlowTree(out)) for s in ('01', '02')], Crew(2), lambda *_: None, lambda _: None)\n"
         "    except KeyboardInterrupt:\n"
@@ -782,9 +846,33 @@ def test_an_interruption_ends_the_workers(tmp_path: Path) -> None:
         time.sleep(0.05)
     pids = [int(path.name.rpartition("-")[2]) for path in tmp_path.glob("at-work-*")]
     assert len(pids) == 2
+    return process, pids
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_interruption_ends_the_workers(tmp_path: Path, origin: str) -> None:
+    """A scheduler's SIGTERM to the parent alone: it says so, exits with 130, and no worker stays behind."""
+    process, pids = at_work(tmp_path, origin)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 130
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, origin: str) -> None:
+    process, pids = at_work(tmp_path, origin)
+    process.kill()
+    process.wait(30)
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in pids)
 
 
 def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(stages: Stages, raw: Path, tmp_path: Path) -> None:
