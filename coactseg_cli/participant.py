@@ -23,6 +23,7 @@ from coactseg_cli.logs import RunLog, printable
 if TYPE_CHECKING:
     from bids_app.derivatives import Derivatives
     from coactseg_cli.network.checkpoint import Model
+    from coactseg_cli.network.model_file import ModelFile
     from coactseg_cli.rereading import Again
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to allocate memory", "bad_alloc")
@@ -187,6 +188,18 @@ def model_of(config: SegmentConfig) -> Model:
     from coactseg_cli.segment import load_model
 
     return load_model(config)
+
+
+def facts_of(config: SegmentConfig) -> ModelFile:
+    """What the file of a model says, for a process that leaves the work to others: torch is not imported for the packaged model.
+
+    Any other is loaded, so that what is wrong with it is said before the work begins. Raises: MissingWeights, WrongWeights.
+    """
+    from coactseg_cli.network.model_file import look_at
+    from coactseg_cli.network.zoo import find_model, is_as_packaged
+
+    found = look_at(find_model(config.model))
+    return found if is_as_packaged(found.path, found.sha256) else model_of(config)
 
 
 def _prepare(job: Job, log: Callable[[str], None]) -> PreparedTimeline:

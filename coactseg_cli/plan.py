@@ -27,7 +27,6 @@ from coactseg_cli.workers import Crew
 if TYPE_CHECKING:
     from bids_app.dataset import Index, PreparedIndex
     from bids_app.derivatives import Derivatives
-    from coactseg_cli.network.checkpoint import Model
     from coactseg_cli.network.model_file import ModelFile
 
 MEM_AT_LEAST_MB = 1000  # below it the libraries cannot even be loaded
@@ -140,7 +139,16 @@ def follow_model(plan: Plan, model: ModelFile | None) -> Plan:
     return replace(plan, prep=prep)
 
 
-def effective(plan: Plan, model: Model | None) -> str:
+def check_model_grid(model: ModelFile, spacing_mm: tuple[float, float, float] | None) -> str | None:
+    """A sentence where the prepared grid is not the one that the model was trained on, else None."""
+    trained_mm = model.spacing_mm
+    if trained_mm is None or spacing_mm is None or max(abs(a - b) for a, b in zip(trained_mm, spacing_mm, strict=True)) <= 0.01:
+        return None
+    found = ", ".join(f"{s:.2f}" for s in spacing_mm)
+    return f"the model was trained on voxels of {trained_mm} mm; these are {found} mm. Leave out --spacing."
+
+
+def effective(plan: Plan, model: ModelFile | None) -> str:
     """The options in effect as a file for --config-file."""
     command = "prep" if plan.segment is None else "segment"
     comments = [

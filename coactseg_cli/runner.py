@@ -15,8 +15,8 @@ from coactseg_cli import completion
 from coactseg_cli.begun import begin, lock_path, sweep
 from coactseg_cli.config import Executor, SegmentConfig
 from coactseg_cli.logs import Reporter, RunLog, open_log, to_stderr
-from coactseg_cli.participant import Job, Outcome, model_of, set_threads, write_error_page
-from coactseg_cli.plan import Plan, check, crew_of, effective, follow_model, is_prepared, pairing, read_index, start_tree
+from coactseg_cli.participant import Job, Outcome, facts_of, model_of, set_threads, write_error_page
+from coactseg_cli.plan import Plan, check, check_model_grid, crew_of, effective, follow_model, is_prepared, pairing, read_index, start_tree
 from coactseg_cli.running import announced
 from coactseg_cli.summary import Result
 from coactseg_cli.workers import Crew, get_ready, run_jobs, temporary_files
@@ -52,9 +52,10 @@ def run_participants(plan: Plan) -> int:
         return _list(plan, index)
     if plan.segment is not None and plan.run.rereads:
         return _reread(plan, plan.segment, index)
-    if crew_of(plan.run, len(index.timelines)).in_processes and plan.run.executor is Executor.LOCAL:
+    by_others = crew_of(plan.run, len(index.timelines)).in_processes or plan.run.executor is Executor.SLURM
+    if by_others and plan.run.executor is Executor.LOCAL:
         get_ready(STAGES if plan.segment is not None else STAGES[:2])
-    model = None if plan.segment is None else model_of(plan.segment)
+    model = None if plan.segment is None else facts_of(plan.segment) if by_others else model_of(plan.segment)
     plan = follow_model(plan, model)
     wanted = completion.choices(None if is_prepared(plan) else plan.prep, plan.segment, model)
     if not plan.run.force:
@@ -63,12 +64,9 @@ def run_participants(plan: Plan) -> int:
     research_line = RESEARCH_LINE if model is None else model.research_line
     tree = start_tree(plan, research_line)
     log = open_log(tree.root, effective(plan, model))
-    if model is not None:
-        from coactseg_cli.segment import check_model_grid
-
-        if not is_prepared(plan) and (warning := check_model_grid(model, plan.prep.spacing_mm)):
-            log.write(f"warning: {warning}")
-            to_stderr(f"warning: {warning}")
+    if model is not None and not is_prepared(plan) and (warning := check_model_grid(model, plan.prep.spacing_mm)):
+        log.write(f"warning: {warning}")
+        to_stderr(f"warning: {warning}")
     with announced(tree.root, log.run_id, wanted):
         return _work(plan, index, _Place(tree, log, research_line), wanted)
 

@@ -182,14 +182,6 @@ def describe(
     )
 
 
-def check_model_grid(model: Model, spacing_mm: tuple[float, float, float] | None) -> str | None:
-    """A sentence where the prepared grid is not the one that the model was trained on, else None."""
-    if model.spacing_mm is None or spacing_mm is None or np.allclose(model.spacing_mm, spacing_mm, atol=0.01):
-        return None
-    found = ", ".join(f"{s:.2f}" for s in spacing_mm)
-    return f"the model was trained on voxels of {model.spacing_mm} mm; these are {found} mm. Leave out --spacing."
-
-
 def require_comparable(prepared: PreparedTimeline, config: SegmentConfig) -> None:
     """Raises: InvalidConfig where heads of a pair are asked for and visits are not comparable."""
     if config.all_lesion_from is AllLesionFrom.PAIR and not prepared.comparable and len(prepared.visits) > 1:

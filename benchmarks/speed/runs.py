@@ -59,7 +59,8 @@ def _used(session: int) -> dict[int, tuple[float, float]]:
             stat = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(stat[3]) == session:
                 peak = re.search(r"VmHWM:\s*(\d+) kB", (folder / "status").read_text())
-                found[int(folder.name)] = (sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK"), int(peak[1]) / 2**20 if peak else 0.0)
+                if peak:  # else it has just ended, and gave its memory back
+                    found[int(folder.name)] = (sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK"), int(peak[1]) / 2**20)
         except OSError:  # it has just ended
             continue
     return found

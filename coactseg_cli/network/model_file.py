@@ -69,6 +69,15 @@ class ModelFile:
         """How the intensities of training were normalised."""
         return self.info.normalisation
 
+    @property
+    def research_line(self) -> str:
+        """The line that stands on every page and README."""
+        if self.info.n_pairs is None:
+            return "Research use only; not for diagnosis. The model's file does not say on how many scans it was trained."
+        pairs = f"{self.info.n_pairs} pair" + "s" * (self.info.n_pairs != 1)
+        singles = f"{self.info.n_singles} single scan" + "s" * (self.info.n_singles != 1)
+        return f"Research use only; model trained on {pairs} and {singles}."
+
 
 def look_at(path: Path) -> ModelFile:
     """The file's hash and, of our own format, what it says of its training. Raises: MissingWeights, WrongWeights."""

@@ -12,6 +12,7 @@ from bids_app.files import write_bytes
 from coactseg_cli.errors import MissingWeights, WrongWeights
 
 PACKAGED = Path(__file__).resolve().parent.parent / "models"
+SUMS = "SHA256SUMS"  # beside the packaged models, as sha256sum writes it
 PUBLISHED = "miccai2023"
 PUBLISHED_URL = "https://raw.githubusercontent.com/ycwu1997/CoactSeg/Main/pretrained_pth/CoactSeg_reg/vnet/vnet_best_model.pth"
 PUBLISHED_BLOB = "46b3c21c8075fa360a6e44cb4bafca8f77ae4e11"  # git blob id of that file on branch Main of the authors' repository
@@ -47,6 +48,15 @@ def find_local(name: str) -> Path | None:
         return packaged
     path = Path(name)
     return path if path.is_file() else None
+
+
+def is_as_packaged(path: Path, sha256: str) -> bool:
+    """Whether a file is a packaged model, unchanged since it was packaged: then nothing is wrong with it."""
+    try:
+        lines = (PACKAGED / SUMS).read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return False
+    return path.parent == PACKAGED and [sha256, path.name] in [line.split() for line in lines]
 
 
 def cache_dir() -> Path:
