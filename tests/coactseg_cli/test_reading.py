@@ -20,6 +20,7 @@ from bids_app.tables import number, read_table
 from coactseg_cli import reading
 from coactseg_cli.config import Pairing, PrepConfig, SegmentConfig
 from coactseg_cli.errors import GridMismatch
+from coactseg_cli.lesion_maps import STEP, rounded
 from coactseg_cli.prep import prepare
 from coactseg_cli.rereading import Again, reread
 from coactseg_cli.segment import segment
@@ -122,6 +123,32 @@ def case(segmented, tmp_path) -> Case:
     shutil.copytree(segmented.tree.root, out)
     tree = dataclasses.replace(segmented.tree, root=out)
     return Case(read_prepared(out).timelines[0], tree)
+
+
+# ---- probabilities
+
+
+def test_probabilities_are_stored_in_steps(segmented):
+    """The published way is to be met at 1e-5, and a file of noise below that would be three times as large."""
+    assert STEP / 2 < 5e-6
+    paths = sorted(segmented.tree.root.rglob("*_probseg.nii.gz"))
+    assert {path.name.split("space-")[1].split("_")[0] for path in paths} == {"individual", "orig"}
+    for path in paths:
+        steps = load(path).data.astype(np.float64) / STEP
+        assert np.array_equal(steps, np.rint(steps)), path.name
+        assert 0 < steps.max() <= 1 / STEP
+        assert "in steps of 2^-17" in json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())["Description"]
+
+
+def test_rounding_moves_a_probability_by_half_a_step_at_most():
+    probability = np.random.default_rng(0).random((20, 20, 20), np.float32)
+    probability[0, 0, :2] = 0.0, 1.0
+    found = rounded(probability)
+    assert found.dtype == np.float32
+    assert abs(found.astype(np.float64) - probability).max() <= STEP / 2
+    assert found[0, 0, 0] == 0.0
+    assert found[0, 0, 1] == 1.0
+    assert np.array_equal(rounded(found), found)
 
 
 # ---- fates
