@@ -6,14 +6,12 @@ less; at an end of the volume it asks for the zeros that a padded convolution ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 LEAST_CHANNELS = 16  # with fewer the sums of Winograd's way cost more than the products it saves
+ALL = slice(None)
 _ONES = (1, 1, 1)
 _ONE_DNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
@@ -26,10 +24,10 @@ class Direct(nn.Module):
         self.weight = _fixed(weight)
         self.bias = None if bias is None else _fixed(bias)
 
-    def forward(self, x: Tensor, before: int = 1, after: int = 1) -> Tensor:
-        """(B, C, rows, Y, Z) -> (B, C', rows - 2 + before + after, Y, Z); before and after: 0 or 1 row of zeros."""
+    def forward(self, x: Tensor, before: int = 1, after: int = 1, out: slice = ALL) -> Tensor:
+        """(B, C, rows, Y, Z) -> (B, C', rows - 2 + before + after, Y, Z); before and after: 0 or 1 row of zeros; out: which of the C'."""
         zeros = max(before, after)
-        y = _convolve(x, self.weight, self.bias, zeros)
+        y = _convolve(x, self.weight[out], None if self.bias is None else self.bias[out], zeros)
         return y[:, :, zeros - before : y.shape[2] + after - zeros]
 
 
@@ -53,20 +51,17 @@ class Winograd(nn.Module):
         kernels = g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
         self.kernels = nn.ParameterList(_fixed(kernel.to(weight.dtype)) for kernel in kernels)
 
-    def forward(self, x: Tensor, before: int = 1, after: int = 1) -> Tensor:
-        """As Direct.forward."""
+    def forward(self, x: Tensor, before: int = 1, after: int = 1, out: slice = ALL) -> Tensor:
+        """As Direct.forward; an odd number of rows is done directly."""
         if (x.shape[2] + before + after) % 2:
-            return self.direct(x, before, after)  # type: ignore[no-any-return]
-        return joined(self.products(spread(x, before, after)))
-
-    def products(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """m0 to m3 of what `spread` made of an input."""
-        bias = None, self.direct.bias, None, None
-        return [_convolve(d, kernel, b, 0) for d, kernel, b in zip(parts, self.kernels, bias, strict=True)]
+            return self.direct(x, before, after, out)  # type: ignore[no-any-return]
+        bias = None if self.direct.bias is None else self.direct.bias[out]
+        parts = zip(_spread(x, before, after), self.kernels, (None, bias, None, None), strict=True)
+        return _joined(*(_convolve(d, kernel[out], b, 0) for d, kernel, b in parts))
 
 
-def spread(x: Tensor, before: int, after: int) -> list[Tensor]:
-    """The four sums of rows of an input, (B, C, half the rows of the result, Y, Z) each; the result's rows must be even in number."""
+def _spread(x: Tensor, before: int, after: int) -> list[Tensor]:
+    """What is multiplied for m0 to m3: (B, C, half the rows of the result, Y, Z) each; the result's rows are even in number."""
     half = (x.shape[2] - 2 + before + after) // 2
     d1, d2 = x[:, :, 1 - before :: 2][:, :, :half], x[:, :, 2 - before :: 2][:, :, :half]
     if before:  # d0 is d2 one step on, and zero at first
@@ -84,36 +79,13 @@ def spread(x: Tensor, before: int, after: int) -> list[Tensor]:
     return [first, d1 + d2, d2 - d1, last]
 
 
-def joined(products: Sequence[Tensor]) -> Tensor:
-    """The rows of the result from m0 to m3, which are used up: (B, C', rows, Y, Z)."""
-    m0, m1, m2, m3 = products
+def _joined(m0: Tensor, m1: Tensor, m2: Tensor, m3: Tensor) -> Tensor:
+    """The rows of the result from the four products, which are used up: (B, C', rows, Y, Z)."""
     b, channels, half, *plane = m1.shape
     y = torch.empty((b, channels, 2 * half, *plane), dtype=m1.dtype, device=m1.device, memory_format=torch.channels_last_3d)
     torch.add(m0.add_(m1), m2, out=y[:, :, 0::2])
     torch.sub(m1.sub_(m2), m3, out=y[:, :, 1::2])
     return y
-
-
-def each(convolutions: Sequence[nn.Module], x: Tensor, before: int, after: int) -> list[Tensor]:
-    """Several convolutions, of Direct or Winograd, of one input."""
-    if len(convolutions) > 1 and all(isinstance(c, Winograd) for c in convolutions):
-        parts = spread(x, before, after)
-        return [joined(cast("Winograd", c).products(parts)) for c in convolutions]
-    return [c(x, before, after) for c in convolutions]
-
-
-def summed(convolutions: Sequence[nn.Module], inputs: Sequence[Tensor], before: int, after: int) -> Tensor:
-    """The sum of several convolutions, of Direct or Winograd, of one input each."""
-    if all(isinstance(c, Winograd) for c in convolutions):
-        sums: list[Tensor] = []
-        for convolution, x in zip(convolutions, inputs, strict=True):
-            products = cast("Winograd", convolution).products(spread(x, before, after))
-            sums = [a.add_(b) for a, b in zip(sums, products, strict=True)] if sums else products
-        return joined(sums)
-    found = convolutions[0](inputs[0], before, after)
-    for convolution, x in zip(convolutions[1:], inputs[1:], strict=True):
-        found += convolution(x, before, after)
-    return found  # type: ignore[no-any-return]
 
 
 def arranged(weight: Tensor, bias: Tensor | None, *, float32_on_cpu: bool) -> Direct | Winograd:

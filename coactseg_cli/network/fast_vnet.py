@@ -8,7 +8,6 @@ whole volume. That takes less than half of the memory, and less time too: fresh 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from coactseg_cli.network.convolution import arranged, each, summed
-from coactseg_cli.network.model import VNet
+from coactseg_cli.network.convolution import arranged
+from coactseg_cli.network.model import Decoder, VNet
 
 SLAB_VOXELS = 1 << 20  # of the finest level, computed at a time
 LEAST_ROWS = 8  # of a slab: each needs two more on either side
@@ -43,7 +42,8 @@ class FastVNet(nn.Module):
         super().__init__()
         folded = copy.deepcopy(network).eval()
         _fold(folded)
-        self.refine = _NewLesionBlock(cast("nn.Conv3d", folded.decoder.block_c2f.conv[0]), float32_on_cpu=float32_on_cpu)
+        self.head_features = _HeadFeatures(folded.decoder, float32_on_cpu=float32_on_cpu)
+        self.new_lesions = _NewLesionBlock(cast("nn.Conv3d", folded.decoder.block_c2f.conv[0]), float32_on_cpu=float32_on_cpu)
         _arrange(folded, float32_on_cpu=float32_on_cpu)
         self.encoder, self.decoder = folded.encoder, folded.decoder
         self.out_1, self.out_2, self.out_3 = (_difference(getattr(folded.decoder, f"out_conv_{i}")) for i in (1, 2, 3))
@@ -93,19 +93,13 @@ class FastVNet(nn.Module):
 
     def _heads(self, shared: _Rows, wide: tuple[int, int], slab: tuple[int, int], wanted: frozenset[Head]) -> dict[Head, Tensor]:
         """Logits (B, 1, rows, Y, Z) of a slab; `wide` are the rows of its features that they need."""
-        decoder = self.decoder
-        blocks = {Head.ALL_BASELINE: decoder.block_nine_1, Head.ALL_FOLLOWUP: decoder.block_nine_2, Head.NEW: decoder.block_nine_3}
-        needed = [head for head in Head if head in wanted or Head.NEW in wanted]  # the new lesions need all three
-        found = each([blocks[head].conv[0] for head in needed], *shared.around(*wide))
-        features = {head: _Rows(x.relu_(), wide[0], shared.total) for head, x in zip(needed, found, strict=True)}
+        features = _Rows(self.head_features(*shared.around(*wide), wanted), wide[0], shared.total)
         logits = {}
         for head, out in ((Head.ALL_BASELINE, self.out_1), (Head.ALL_FOLLOWUP, self.out_2)):
             if head in wanted:
-                logits[head] = _one_channel(out, features[head].cut(*slab))
+                logits[head] = _one_channel(out, self.head_features.of(head, features.cut(*slab), wanted))
         if Head.NEW in wanted:
-            around = [features[head].around(*slab) for head in Head]
-            _, before, after = around[0]
-            logits[Head.NEW] = _one_channel(self.out_3, self.refine([rows for rows, _, _ in around], before, after))
+            logits[Head.NEW] = _one_channel(self.out_3, self.new_lesions(*features.around(*slab)))
         return logits
 
 
@@ -116,23 +110,56 @@ def _with_neighbours(start: int, stop: int, total: int) -> tuple[int, int]:
     return (first, last + odd) if last < total else (first - odd, last)
 
 
+class _HeadFeatures(nn.Module):
+    """f1, f2 and f3 of the decoder, as far as they are needed, side by side as the channels of one convolution."""
+
+    def __init__(self, decoder: Decoder, *, float32_on_cpu: bool) -> None:
+        super().__init__()
+        convolutions = [cast("nn.Conv3d", block.conv[0]) for block in (decoder.block_nine_1, decoder.block_nine_2, decoder.block_nine_3)]
+        self.width = convolutions[0].out_channels
+        weight, bias = (torch.cat([c.state_dict()[name] for c in convolutions]) for name in ("weight", "bias"))
+        self.convolution = arranged(weight, bias, float32_on_cpu=float32_on_cpu)
+
+    def forward(self, x: Tensor, before: int, after: int, wanted: frozenset[Head]) -> Tensor:
+        """(B, F, rows, Y, Z) -> (B, 1 to 3 times F, rows - 2 + before + after, Y, Z)."""
+        first, last = self._needed(wanted)
+        return self.convolution(x, before, after, slice(first * self.width, last * self.width)).relu_()  # type: ignore[no-any-return]
+
+    def of(self, head: Head, features: Tensor, wanted: frozenset[Head]) -> Tensor:
+        """Those of one head among what forward gave: (B, F, rows, Y, Z)."""
+        place = list(Head).index(head) - self._needed(wanted)[0]
+        return features[:, place * self.width : (place + 1) * self.width]
+
+    @staticmethod
+    def _needed(wanted: frozenset[Head]) -> tuple[int, int]:
+        """First of the heads whose features are needed, and the one after the last; the new lesions need all three."""
+        if Head.NEW in wanted:
+            return 0, 3
+        places = [i for i, head in enumerate(Head) if head in wanted]
+        return places[0], places[-1] + 1
+
+
 class _NewLesionBlock(nn.Module):
-    """Decoder.refine over some rows: a convolution over (f2 - f1, f1, f3), or as the sum of one over each where that is faster."""
+    """Decoder.refine over some rows of f1, f2 and f3 side by side.
+
+    In float32 the difference f2 - f1 is taken by the weights. In bf16 it is taken before it is rounded away.
+    """
 
     def __init__(self, convolution: nn.Conv3d, *, float32_on_cpu: bool) -> None:
         super().__init__()
-        parts = [(convolution.weight, convolution.bias)]
+        weight = convolution.weight
+        self.by_weights = float32_on_cpu
         if float32_on_cpu:
-            change, first, third = torch.chunk(convolution.weight, 3, dim=1)
-            parts = [(first - change, None), (change, None), (third, convolution.bias)]
-        self.parts = nn.ModuleList(arranged(*part, float32_on_cpu=float32_on_cpu) for part in parts)
+            change, first, third = torch.chunk(weight, 3, dim=1)
+            weight = torch.cat((first - change, change, third), dim=1)
+        self.convolution = arranged(weight, convolution.bias, float32_on_cpu=float32_on_cpu)
 
-    def forward(self, features: Sequence[Tensor], before: int, after: int) -> Tensor:
-        """f1, f2 and f3, (B, F, rows, Y, Z) each -> (B, F, rows - 2 + before + after, Y, Z)."""
-        f1, f2, f3 = features
-        if len(self.parts) == 1:
-            return self.parts[0](torch.cat((f2 - f1, f1, f3), dim=1), before, after).relu_()  # type: ignore[no-any-return]
-        return summed(list(self.parts), features, before, after).relu_()
+    def forward(self, features: Tensor, before: int, after: int) -> Tensor:
+        """(B, 3 F, rows, Y, Z) -> (B, F, rows - 2 + before + after, Y, Z)."""
+        if not self.by_weights:
+            f1, f2, f3 = torch.chunk(features, 3, dim=1)
+            features = torch.cat((f2 - f1, f1, f3), dim=1)
+        return self.convolution(features, before, after).relu_()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
