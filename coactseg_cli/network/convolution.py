@@ -55,36 +55,32 @@ class Winograd(nn.Module):
         """As Direct.forward; an odd number of rows is done directly."""
         if (x.shape[2] + before + after) % 2:
             return self.direct(x, before, after, out)  # type: ignore[no-any-return]
-        bias = None if self.direct.bias is None else self.direct.bias[out]
-        parts = zip(_spread(x, before, after), self.kernels, (None, bias, None, None), strict=True)
-        return _joined(*(_convolve(d, kernel[out], b, 0) for d, kernel, b in parts))
+        half = (x.shape[2] - 2 + before + after) // 2
+        d1, d2 = x[:, :, 1 - before :: 2][:, :, :half], x[:, :, 2 - before :: 2][:, :, :half]
+        m1, m2 = self._product(1, d1 + d2, out), self._product(2, d2 - d1, out)
+        y = torch.empty((*m1.shape[:2], 2 * half, *m1.shape[3:]), dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+        even, odd = y[:, :, 0::2], y[:, :, 1::2]
+        torch.add(m1, m2, out=even)
+        torch.sub(m1, m2, out=odd)
+        del m1, m2
+        even += self._product(0, _less_the_next(d2) if before else x[:, :, 0::2][:, :, :half] - d2, out)
+        odd -= self._product(3, _less_the_next(d1, last=True) if after else d1 - x[:, :, 3 - before :: 2][:, :, :half], out)
+        return y
+
+    def _product(self, i: int, d: Tensor, out: slice) -> Tensor:
+        bias = self.direct.bias[out] if i == 1 and self.direct.bias is not None else None
+        return _convolve(d, self.kernels[i][out], bias, 0)
 
 
-def _spread(x: Tensor, before: int, after: int) -> list[Tensor]:
-    """What is multiplied for m0 to m3: (B, C, half the rows of the result, Y, Z) each; the result's rows are even in number."""
-    half = (x.shape[2] - 2 + before + after) // 2
-    d1, d2 = x[:, :, 1 - before :: 2][:, :, :half], x[:, :, 2 - before :: 2][:, :, :half]
-    if before:  # d0 is d2 one step on, and zero at first
-        first = torch.empty_like(d2)
-        torch.neg(d2[:, :, :1], out=first[:, :, :1])
-        torch.sub(d2[:, :, :-1], d2[:, :, 1:], out=first[:, :, 1:])
+def _less_the_next(x: Tensor, *, last: bool = False) -> Tensor:
+    """Each row less the row after it. At an end of the volume a row of zeros stands before the first one, or behind the last one."""
+    y = torch.empty_like(x)
+    if last:
+        torch.sub(x[:, :, :-1], x[:, :, 1:], out=y[:, :, :-1])
+        y[:, :, -1:] = x[:, :, -1:]
     else:
-        first = x[:, :, 0::2][:, :, :half] - d2
-    if after:  # d3 is d1 one step back, and zero at last
-        last = torch.empty_like(d1)
-        torch.sub(d1[:, :, :-1], d1[:, :, 1:], out=last[:, :, :-1])
-        last[:, :, -1:] = d1[:, :, -1:]
-    else:
-        last = d1 - x[:, :, 3 - before :: 2][:, :, :half]
-    return [first, d1 + d2, d2 - d1, last]
-
-
-def _joined(m0: Tensor, m1: Tensor, m2: Tensor, m3: Tensor) -> Tensor:
-    """The rows of the result from the four products, which are used up: (B, C', rows, Y, Z)."""
-    b, channels, half, *plane = m1.shape
-    y = torch.empty((b, channels, 2 * half, *plane), dtype=m1.dtype, device=m1.device, memory_format=torch.channels_last_3d)
-    torch.add(m0.add_(m1), m2, out=y[:, :, 0::2])
-    torch.sub(m1.sub_(m2), m3, out=y[:, :, 1::2])
+        torch.neg(x[:, :, :1], out=y[:, :, :1])
+        torch.sub(x[:, :, :-1], x[:, :, 1:], out=y[:, :, 1:])
     return y
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from coactseg_cli.config import Inference, SegmentConfig
 from coactseg_cli.errors import OutOfMemory
 from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations, turn_on
-from coactseg_cli.network.fast_vnet import FastVNet, Head
+from coactseg_cli.network.fast_vnet import SLAB_VOXELS, FastVNet, Head
 from coactseg_cli.network.inputs import stack
 from coactseg_cli.network.model import DIVISOR, VNet
 from coactseg_cli.volumes import box_of, uncrop
@@ -140,6 +140,9 @@ def make_engine(network: VNet, config: SegmentConfig) -> Engine:
     torch.set_num_threads(config.threads)
     keep_large_allocations()
     dtype = torch.float32 if config.inference is Inference.WINDOWS else choose_dtype(config.precision, device)
-    fast = FastVNet(network, float32_on_cpu=dtype is torch.float32 and device.type == "cpu").to(device=device, dtype=dtype)
+    voxels = SLAB_VOXELS if config.tile is None else SLAB_VOXELS // 2  # who asks for tiles has little memory
+    fast = FastVNet(network, float32_on_cpu=dtype is torch.float32 and device.type == "cpu", slab_voxels=voxels).to(
+        device=device, dtype=dtype
+    )
     fast = fast.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Engine(fast, config, device, dtype)
