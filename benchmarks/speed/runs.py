@@ -43,7 +43,7 @@ def coactseg(what: str, words: Sequence[str]) -> Run:
         used: dict[int, tuple[float, float]] = {}
         while process.poll() is None:
             used |= _used(process.pid)
-            time.sleep(0.1)
+            time.sleep(0.5)
         wall_s = time.perf_counter() - begun
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, words, stderr=(Path(folder) / "said").read_text())

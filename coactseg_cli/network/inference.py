@@ -141,8 +141,7 @@ def make_engine(network: VNet, config: SegmentConfig) -> Engine:
     keep_large_allocations()
     dtype = torch.float32 if config.inference is Inference.WINDOWS else choose_dtype(config.precision, device)
     voxels = SLAB_VOXELS if config.tile is None else SLAB_VOXELS // 2  # who asks for tiles has little memory
-    fast = FastVNet(network, float32_on_cpu=dtype is torch.float32 and device.type == "cpu", slab_voxels=voxels).to(
-        device=device, dtype=dtype
-    )
+    float32_on_cpu = dtype is torch.float32 and device.type == "cpu"
+    fast = FastVNet(network, float32_on_cpu=float32_on_cpu, slab_voxels=voxels).to(device=device, dtype=dtype)
     fast = fast.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Engine(fast, config, device, dtype)

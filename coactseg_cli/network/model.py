@@ -140,8 +140,8 @@ class Decoder(nn.Module):
     def refine(self, f1: Tensor, f2: Tensor, f3: Tensor, *, as_sum: bool) -> Tensor:
         """The new-lesion block over (f2 - f1, f1, f3); all (B, F, X, Y, Z).
 
-        A convolution over channels put side by side is the sum of one over each. Some library paths for 48 -> 16 channels are slow
-        where those for 16 -> 16 are not: on a CPU the gradient (docs/training.md), and inference in float32 (docs/performance.md).
+        A convolution over channels put side by side is the sum of one over each. On a CPU the gradient for 48 -> 16 channels takes a
+        slow path of the library where that for 16 -> 16 does not (docs/training.md).
         """
         if not as_sum:
             return self.block_c2f(torch.cat((f2 - f1, f1, f3), dim=1))  # type: ignore[no-any-return]
