@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from coactseg_cli.network.model_file import ModelFile
 
 MEM_AT_LEAST_MB = 1000  # below it the libraries cannot even be loaded
-MEM_PER_PARTICIPANT_MB = 4000  # whole brain in bf16, with registration before it; fp32 needs up to 7000
+MEM_PER_PARTICIPANT_MB = 4000  # registration, then the whole brain at once: 2300 were seen; the limit counts what is reserved too
 
 
 @dataclass(frozen=True, slots=True)

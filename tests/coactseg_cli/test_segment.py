@@ -10,8 +10,9 @@ from bids_app.tables import number, read_table
 from coactseg_cli.components import label, peaks_of
 from coactseg_cli.config import AllLesionFrom, Pairing, SegmentConfig
 from coactseg_cli.errors import InvalidConfig
+from coactseg_cli.plan import check_model_grid
 from coactseg_cli.rereading import Again, reread
-from coactseg_cli.segment import check_model_grid, segment
+from coactseg_cli.segment import segment
 from coactseg_cli.volumes import load, same_grid
 
 MAPS = (("01", "all"), ("02", "all"), ("02", "new"), ("02", "resolved"))
