@@ -116,7 +116,7 @@ def draw(runs: Sequence[Row], path: Path) -> None:
     if not shown:
         return
     steps = sorted({step for run in shown for step in run["steps"]}, key=lambda step: -max(run["steps"].get(step, 0.0) for run in shown))
-    figure = Figure(figsize=(9, 1.2 + 0.8 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(9, 1.9 + 0.7 * len(shown)), layout="constrained")
     axes = figure.subplots()
     colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999"]
     for y, run in enumerate(shown):
@@ -130,5 +130,5 @@ def draw(runs: Sequence[Row], path: Path) -> None:
             left += seconds
     axes.set_yticks(range(len(shown)), [run["what"] for run in shown])
     axes.set_xlabel("seconds")
-    axes.legend(ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.25), frameon=False)
+    figure.legend(ncols=4, fontsize=8, loc="outside lower center", frameon=False)
     write_bytes(path, encode(figure, "performance", "Where the time goes", "Seconds of a run of segment, by step").svg)
