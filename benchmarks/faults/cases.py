@@ -454,13 +454,12 @@ def _worker(delay_s: float) -> Case:
 
 def _kill_a_child(delay_s: float) -> None:
     time.sleep(delay_s)
-    workers = [pid for child in _children(os.getpid()) for pid in _children(child)] or _children(os.getpid())
+    workers = [pid for child in _children(os.getpid()) for pid in _children(child)]  # forked by a process that is itself a child
     if workers:
         os.kill(workers[0], signal.SIGKILL)
 
 
 def _children(pid: int) -> list[int]:
-    """Workers are forked by a process that is itself a child (workers.py)."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:

@@ -33,13 +33,9 @@ def coactseg(what: str, words: Sequence[str]) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         steps = Path(folder) / "steps.json"
         begun = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.speed.steps", str(steps), *words],
-            cwd=PROJECT,
-            stdout=subprocess.DEVNULL,
-            stderr=(Path(folder) / "said").open("w"),
-            start_new_session=True,
-        )
+        command = [sys.executable, "-m", "benchmarks.speed.steps", str(steps), *words]
+        with (Path(folder) / "said").open("w") as said:
+            process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True)
         used: dict[int, tuple[float, float]] = {}
         while process.poll() is None:
             used |= _used(process.pid)

@@ -90,12 +90,17 @@ def arranged(weight: Tensor, bias: Tensor | None, *, float32_on_cpu: bool) -> Di
     return Winograd(weight, bias) if float32_on_cpu and not narrow else Direct(weight, bias)
 
 
+def is_float32_on_cpu(x: Tensor) -> bool:
+    """Where the library has slow ways for some layers."""
+    return x.dtype is torch.float32 and x.device.type == "cpu"
+
+
 def _fixed(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values.detach().clone(), requires_grad=False)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, zeros: int) -> Tensor:
     """With one sample in float32, functional.conv3d takes small inputs to a slow way of torch's own, past oneDNN."""
-    if x.dtype is torch.float32 and x.device.type == "cpu" and _ONE_DNN:
+    if _ONE_DNN and is_float32_on_cpu(x):
         return torch.mkldnn_convolution(x, weight, bias, (zeros, 1, 1), _ONES, _ONES, 1)
     return functional.conv3d(x, weight, bias, padding=(zeros, 1, 1))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from coactseg_cli.network.convolution import arranged
+from coactseg_cli.network.convolution import arranged, is_float32_on_cpu
 from coactseg_cli.network.model import Decoder, VNet
 
 SLAB_VOXELS = 1 << 20  # of the finest level, computed at a time
@@ -182,7 +182,7 @@ class _Rows:
 
 def _one_channel(out: nn.Conv3d, features: Tensor) -> Tensor:
     """A 1x1x1 convolution to one channel, (B, F, X, Y, Z) -> (B, 1, X, Y, Z); as a product with a vector where that is faster."""
-    if features.dtype is not torch.float32 or features.device.type != "cpu":
+    if not is_float32_on_cpu(features):
         return out(features)  # type: ignore[no-any-return]
     return functional.linear(features.movedim(1, -1), out.weight.flatten(1), out.bias).movedim(-1, 1)
 
