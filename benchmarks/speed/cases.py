@@ -10,12 +10,14 @@ import numpy as np
 from scipy import ndimage
 
 from bids_app.dataset import read_prepared
+from coactseg_cli.preprocessing.bias import correct_bias
+from coactseg_cli.preprocessing.intensity import zscore
 from coactseg_cli.sampling.loading import load_cases
 from coactseg_cli.targets import IGNORE
-from coactseg_cli.volumes import box_of
+from coactseg_cli.volumes import Volume, box_of
 from examples.anatomy import draw_anatomy
 from examples.cohort import COHORT
-from examples.phantom import Fate, Scanning, centred_grid, render, rigid
+from examples.phantom import Fate, Rendering, Scanning, centred_grid, render, rigid
 
 EXAMPLE = "example"
 SHAPE = (180, 220, 180)  # 288 windows of 80^3 every 20 voxels
@@ -46,7 +48,7 @@ def read_case(path: Path) -> PairCase:
 
 
 def example_case(shape: tuple[int, int, int] = SHAPE) -> PairCase:
-    """The example's first pair on one grid; its brain is stretched to the whole of `shape`, so that no way gains by cropping."""
+    """The example's first pair on one grid, corrected for bias as prep does, stretched to fill `shape`: no way gains by cropping."""
     participant = COHORT[0]
     anatomy = draw_anatomy(np.random.default_rng(participant.seed), participant.ventricles, participant.size)
     how = Scanning(centred_grid(FIELD_MM, (1.0, 1.0, 1.0)), rigid((0, 0, 0), (0, 0, 0)))
@@ -56,7 +58,7 @@ def example_case(shape: tuple[int, int, int] = SHAPE) -> PairCase:
     box = box_of(brain).slices
     factor = np.array(shape) / np.array(brain[box].shape)
     stretched = _stretch(brain[box].astype(np.float32), factor) > 0.5
-    images = [z_score(_stretch(visit.flair[box].astype(np.float32), factor), stretched) for visit in visits]
+    images = [_prepared(visit, factor, stretched) for visit in visits]
     new = _stretch(np.isin(visits[1].lesions[box], numbers).astype(np.float32), factor) > 0.5
     return PairCase(EXAMPLE, images[0], images[1], np.ones(shape, bool), new.astype(np.int8))
 
@@ -66,11 +68,10 @@ def _stretch(array: np.ndarray, factor: np.ndarray) -> np.ndarray:
     return stretched
 
 
-def z_score(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Mean 0 and SD 1 in the brain, 0 outside."""
-    values = image[brain]
-    scored: np.ndarray = np.where(brain, (image - values.mean()) / values.std(), 0.0).astype(np.float32)
-    return scored
+def _prepared(visit: Rendering, factor: np.ndarray, stretched: np.ndarray) -> np.ndarray:
+    corrected = correct_bias(Volume(visit.flair.astype(np.float32), visit.grid.affine), visit.brain)
+    image = _stretch(corrected.data[box_of(visit.brain).slices], factor)
+    return zscore(Volume(image, np.eye(4)), stretched).volume.data
 
 
 def real_cases(roots: Sequence[Path], subjects: Sequence[str]) -> list[PairCase]:

@@ -73,7 +73,7 @@ def _run(way: str, case: PairCase, model: str, threads: int) -> tuple[Timing, di
         }[way]
         engine = make_engine(network, config)
         ready = time.perf_counter()
-        pair = engine.run(case.baseline, case.followup, case.brain, Head)
+        pair = engine.run(case.baseline, case.followup, case.brain, [Head.ALL_BASELINE, Head.NEW])
         single = engine.run(case.followup, case.followup, case.brain, [Head.ALL_FOLLOWUP])
         maps = {"all_baseline": pair[Head.ALL_BASELINE], "all_followup": single[Head.ALL_FOLLOWUP], "new": pair[Head.NEW]}
         precision = str(engine.dtype).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""3x3x3 convolutions over some rows of a volume, in two ways: as the library does them, and with a third fewer products.
+"""3x3x3 convolutions over some rows of a volume, in two ways: as the library does them, and with half of the products.
 
 Rows lie along X. A caller that holds rows with their neighbours asks for no zeros around them (before = after = 0) and gets two rows
 less; at an end of the volume it asks for the zeros that a padded convolution has there.
@@ -32,56 +32,87 @@ class Direct(nn.Module):
 
 
 class Winograd(nn.Module):
-    """The same with four products for two rows where a convolution has six, for float32; Winograd's F(2, 3) along X.
+    """The same with six products for four rows where a convolution has twelve, for float32; Winograd's F(4, 3) along X.
 
-    Two rows of the result need four rows d of the input, and per output row three slices g of the kernel along X:
+    Four rows of the result need six rows d of the input, and per output row three slices g of the kernel along X:
 
-        m0 = (d0 - d2) g0        m1 = (d1 + d2) (g0 + g1 + g2) / 2
-        m3 = (d1 - d3) g2        m2 = (d2 - d1) (g0 - g1 + g2) / 2
-        y0 = m0 + m1 + m2        y1 = m1 - m2 - m3
+        m0 = (4 d0 - 5 d2 + d4) g0 / 4                             y0 = m0 + m1 + m2 + m3 + m4
+        m1 = (d4 - 4 d2 + (d3 - 4 d1)) (-g0 - g1 - g2) / 6         y1 = m1 - m2 + 2 (m3 - m4)
+        m2 = (d4 - 4 d2 - (d3 - 4 d1)) (-g0 + g1 - g2) / 6         y2 = m1 + m2 + 4 (m3 + m4)
+        m3 = (d4 - d2 + 2 (d3 - d1)) (g0 + 2 g1 + 4 g2) / 24       y3 = m1 - m2 + 8 (m3 - m4) + m5
+        m4 = (d4 - d2 - 2 (d3 - d1)) (g0 - 2 g1 + 4 g2) / 24
+        m5 = (4 d1 - 5 d3 + d5) g2
 
-    where each product is a 1x3x3 convolution by the library. Rounding differs from the direct way by as much as it does itself from
-    exact arithmetic (1e-6 of a probability; tests). Reference: Lavin and Gray 2016, CVPR, Sec. 4.1.
+    where each product is a 1x3x3 convolution by the library. One to three rows that are left over are done directly. Rounding differs
+    from the direct way by as much as it does itself from exact arithmetic (1e-6 of a probability; tests).
+    Reference: Lavin and Gray 2016, CVPR, Sec. 4.1 and 5.1.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.direct = Direct(weight, bias)
         g0, g1, g2 = torch.split(weight.double(), 1, dim=2)
-        kernels = g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
-        self.kernels = nn.ParameterList(_fixed(kernel.to(weight.dtype)) for kernel in kernels)
+        ones = -(g0 + g1 + g2) / 6, -(g0 - g1 + g2) / 6
+        twos = (g0 + 2 * g1 + 4 * g2) / 24, (g0 - 2 * g1 + 4 * g2) / 24
+        self.kernels = nn.ParameterList(_fixed(kernel.to(weight.dtype)) for kernel in (g0 / 4, *ones, *twos, g2))
 
     def forward(self, x: Tensor, before: int = 1, after: int = 1, out: slice = ALL) -> Tensor:
-        """As Direct.forward; an odd number of rows is done directly."""
-        if (x.shape[2] + before + after) % 2:
+        """As Direct.forward."""
+        rows = x.shape[2] - 2 + before + after
+        most = rows // 4 * 4
+        if not most:
             return self.direct(x, before, after, out)  # type: ignore[no-any-return]
-        half = (x.shape[2] - 2 + before + after) // 2
-        d1, d2 = x[:, :, 1 - before :: 2][:, :, :half], x[:, :, 2 - before :: 2][:, :, :half]
-        m1, m2 = self._product(1, d1 + d2, out), self._product(2, d2 - d1, out)
-        y = torch.empty((*m1.shape[:2], 2 * half, *m1.shape[3:]), dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
-        even, odd = y[:, :, 0::2], y[:, :, 1::2]
-        torch.add(m1, m2, out=even)
-        torch.sub(m1, m2, out=odd)
-        del m1, m2
-        even += self._product(0, _less_the_next(d2) if before else x[:, :, 0::2][:, :, :half] - d2, out)
-        odd -= self._product(3, _less_the_next(d1, last=True) if after else d1 - x[:, :, 3 - before :: 2][:, :, :half], out)
+        shape = (x.shape[0], self.kernels[0][out].shape[0], rows, *x.shape[3:])
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+        self._by_fours(x, before, out, y[:, :, :most])
+        if most < rows:
+            y[:, :, most:] = self.direct(x[:, :, most - before :], 0, after, out)
         return y
 
+    def _by_fours(self, x: Tensor, before: int, out: slice, y: Tensor) -> None:
+        """Fill y, whose rows are a multiple of four. A row of zeros before the first one or behind the last one is left out of the sums."""
+        n = y.shape[2] // 4
+        d1, d2, d3, d4 = (x[:, :, i - before :: 4][:, :, :n] for i in (1, 2, 3, 4))
+        y0, y1, y2, y3 = (y[:, :, i::4] for i in range(4))
+        even, odd = torch.sub(d4, d2, alpha=4), torch.sub(d3, d1, alpha=4)
+        m1, m2 = self._product(1, even + odd, out), self._product(2, even.sub_(odd), out)
+        torch.sub(d4, d2, out=even)
+        torch.sub(d3, d1, out=odd)
+        m3, m4 = self._product(3, torch.add(even, odd, alpha=2), out), self._product(4, even.sub_(odd, alpha=2), out)
+        sum_1, difference_1 = m1 + m2, m1.sub_(m2)
+        sum_2, difference_2 = torch.add(m3, m4, out=m2), m3.sub_(m4)
+        torch.add(sum_1, sum_2, out=y0)
+        torch.add(difference_1, difference_2, alpha=2, out=y1)
+        torch.add(sum_1, sum_2, alpha=4, out=y2)
+        torch.add(difference_1, difference_2, alpha=8, out=y3)
+        del m1, m2, m3, m4, sum_1, sum_2, difference_1, difference_2
+        first, last = torch.sub(d4, d2, alpha=5, out=even), torch.mul(d1, 4, out=odd).sub_(d3, alpha=5)
+        first[:, :, before:].add_(x[:, :, before * 3 :: 4][:, :, : n - before], alpha=4)
+        d5 = x[:, :, 5 - before :: 4][:, :, :n]
+        last[:, :, : d5.shape[2]].add_(d5)
+        y0 += self._product(0, first, out)
+        y3 += self._product(5, last, out)
+
     def _product(self, i: int, d: Tensor, out: slice) -> Tensor:
-        bias = self.direct.bias[out] if i == 1 and self.direct.bias is not None else None
+        bias = self.direct.bias[out] if i == 1 and self.direct.bias is not None else None  # m1 is in every row once
         return _convolve(d, self.kernels[i][out], bias, 0)
 
 
-def _less_the_next(x: Tensor, *, last: bool = False) -> Tensor:
-    """Each row less the row after it. At an end of the volume a row of zeros stands before the first one, or behind the last one."""
-    y = torch.empty_like(x)
-    if last:
-        torch.sub(x[:, :, :-1], x[:, :, 1:], out=y[:, :, :-1])
-        y[:, :, -1:] = x[:, :, -1:]
-    else:
-        torch.neg(x[:, :, :1], out=y[:, :, :1])
-        torch.sub(x[:, :, :-1], x[:, :, 1:], out=y[:, :, 1:])
-    return y
+class Visits(nn.Module):
+    """The first convolution, over (x_b, x_fu, x_fu - x_b), from the channels given: those three, the two visits, or a visit that is both.
+
+    With fewer channels the difference is taken by the weights.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        baseline, followup, change = torch.split(weight, 1, dim=1)
+        weights = baseline + followup, torch.cat((baseline - change, followup + change), dim=1), weight
+        self.ways = nn.ModuleList(Direct(_channels_last(w), bias) for w in weights)
+
+    def forward(self, x: Tensor, before: int = 1, after: int = 1) -> Tensor:
+        """(B, 1 to 3, rows, Y, Z) -> (B, C', rows - 2 + before + after, Y, Z)."""
+        return self.ways[x.shape[1] - 1](x, before, after)  # type: ignore[no-any-return]
 
 
 def arranged(weight: Tensor, bias: Tensor | None, *, float32_on_cpu: bool) -> Direct | Winograd:
@@ -97,6 +128,11 @@ def is_float32_on_cpu(x: Tensor) -> bool:
 
 def _fixed(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values.detach().clone(), requires_grad=False)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """The same in that order, which strides tell even where there is one channel: the order of a result follows it."""
+    return torch.empty_like(weight, memory_format=torch.channels_last_3d).copy_(weight)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, zeros: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from coactseg_cli.network.convolution import arranged, is_float32_on_cpu
+from coactseg_cli.network.convolution import Visits, arranged, is_float32_on_cpu
 from coactseg_cli.network.model import Decoder, VNet
 
 SLAB_VOXELS = 1 << 20  # of the finest level, computed at a time
@@ -44,13 +44,21 @@ class FastVNet(nn.Module):
         _fold(folded)
         self.head_features = _HeadFeatures(folded.decoder, float32_on_cpu=float32_on_cpu)
         self.new_lesions = _NewLesionBlock(cast("nn.Conv3d", folded.decoder.block_c2f.conv[0]), float32_on_cpu=float32_on_cpu)
+        first = cast("nn.Conv3d", folded.encoder.block_one.conv[0])
         _arrange(folded, float32_on_cpu=float32_on_cpu)
+        folded.encoder.block_one.conv[0] = Visits(first.weight, first.bias)
         self.encoder, self.decoder = folded.encoder, folded.decoder
         self.out_1, self.out_2, self.out_3 = (_difference(getattr(folded.decoder, f"out_conv_{i}")) for i in (1, 2, 3))
         self.slab_voxels = slab_voxels
 
     def forward(self, x: Tensor, wanted: frozenset[Head]) -> dict[Head, Tensor]:
-        """(B, 3, X, Y, Z) -> per wanted head (B, 1, X, Y, Z) probability, float32."""
+        """Per wanted head the probabilities (B, 1, X, Y, Z), float32.
+
+        Args:
+            x: (B, 3, X, Y, Z) baseline, follow-up and follow-up minus baseline; in float32 also (B, 2, ...) the visits, or (B, 1, ...) one
+                that is both.
+            wanted: the heads; others are not computed.
+        """
         volume, slabs = _Rows(x, 0, x.shape[2]), self._slabs(x)
         one, twos = volume, []
         for start, stop in slabs:
@@ -69,10 +77,10 @@ class FastVNet(nn.Module):
         return maps
 
     def _slabs(self, x: Tensor) -> list[tuple[int, int]]:
-        """First row of each slab and the row after its last; even numbers, slabs of one size but for the last."""
+        """First row of each slab and the row after its last; multiples of four, slabs of one size but for the last."""
         rows = x.shape[2]
         most = max(self.slab_voxels * rows // (x.numel() // x.shape[1]), 1)
-        step = max(LEAST_ROWS, -(-rows // -(-rows // most)) + 1) // 2 * 2
+        step = -(-max(LEAST_ROWS, -(-rows // -(-rows // most))) // 4) * 4
         return [(start, min(start + step, rows)) for start in range(0, rows, step)]
 
     def _level_one(self, volume: _Rows, start: int, stop: int) -> _Rows:
@@ -104,10 +112,8 @@ class FastVNet(nn.Module):
 
 
 def _with_neighbours(start: int, stop: int, total: int) -> tuple[int, int]:
-    """Rows of a slab and what a 3x3x3 convolution reaches into, as far as the volume goes; one more where that makes their number even."""
-    first, last = max(start - 1, 0), min(stop + 1, total)
-    odd = (last - first) % 2
-    return (first, last + odd) if last < total else (first - odd, last)
+    """Rows of a slab and what a 3x3x3 convolution reaches into, as far as the volume goes."""
+    return max(start - 1, 0), min(stop + 1, total)
 
 
 class _HeadFeatures(nn.Module):

@@ -18,7 +18,7 @@ from coactseg_cli.config import Inference, SegmentConfig
 from coactseg_cli.errors import OutOfMemory
 from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_allocations, turn_on
 from coactseg_cli.network.fast_vnet import SLAB_VOXELS, FastVNet, Head
-from coactseg_cli.network.inputs import stack
+from coactseg_cli.network.inputs import stack, visits
 from coactseg_cli.network.model import DIVISOR, VNet
 from coactseg_cli.volumes import box_of, uncrop
 
@@ -34,7 +34,7 @@ Maps = dict[Head, np.ndarray]
 class Engine:
     """A network made ready for one kind of inference."""
 
-    network: Callable[[Tensor, frozenset[Head]], dict[Head, Tensor]]  # (1, 3, X, Y, Z) -> (1, 1, X, Y, Z) probabilities
+    network: Callable[[Tensor, frozenset[Head]], dict[Head, Tensor]]  # (1, 1 to 3, X, Y, Z) -> (1, 1, X, Y, Z) probabilities
     config: SegmentConfig
     device: torch.device
     dtype: torch.dtype
@@ -63,12 +63,19 @@ class Engine:
             msg = f"a pass over {baseline.shape} voxels needs more memory than there is ({error}). Pass --tile 128, or --device cpu."
             raise OutOfMemory(msg) from error
 
-    def _input(self, *volumes: np.ndarray) -> list[Tensor]:
-        return [torch.from_numpy(np.ascontiguousarray(v, dtype=np.float32)).to(self.device)[None, None] for v in volumes]
+    def _input(self, baseline: np.ndarray, followup: np.ndarray, box: tuple[slice, ...] = ()) -> Tensor:
+        """The channels of a pass over a part of the volumes; bf16 would round a difference away that is not taken before."""
+
+        def tensor(volume: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(volume[box], dtype=np.float32)).to(self.device)[None, None]
+
+        first = tensor(baseline)
+        second = first if followup is baseline else tensor(followup)
+        return (visits if self.dtype is torch.float32 else stack)(first, second)
 
     def _windows(self, baseline: np.ndarray, followup: np.ndarray, wanted: frozenset[Head]) -> Maps:
         """The published way: windows every `stride` voxels, the last one moved back to the border, plain averages."""
-        x = stack(*self._input(baseline, followup))
+        x = self._input(baseline, followup)
         patch, stride = self.config.patch_size, self.config.stride
         x = x.contiguous(memory_format=torch.channels_last_3d)
         return _slide(
@@ -86,17 +93,17 @@ class Engine:
         if not brain.any():
             return {h: np.zeros(baseline.shape, np.float32) for h in wanted}
         box = box_of(brain, CROP_MARGIN)
-        x = stack(*self._input(baseline[box.slices], followup[box.slices]))
+        x = self._input(baseline, followup, box.slices)
         shape = x.shape[2:]
         edges = [-(-n // DIVISOR) * DIVISOR for n in shape]
         x = functional.pad(x, [p for n, e in zip(reversed(shape), reversed(edges), strict=True) for p in (0, e - n)])
-        x = x.to(self.dtype).contiguous(memory_format=torch.channels_last_3d)
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         if self.config.tile is None:
             with torch.inference_mode():
-                maps = {h: _numpy(p) for h, p in self.network(x, wanted).items()}
+                maps = {h: _numpy(p) for h, p in self.network(x.to(self.dtype), wanted).items()}
         else:
             tile = (min(self.config.tile, edges[0]), min(self.config.tile, edges[1]), min(self.config.tile, edges[2]))
-            maps = _slide(x, tile, (TILE_OVERLAP,) * 3, "gaussian", self.network, wanted)
+            maps = _slide(x, tile, (TILE_OVERLAP,) * 3, "gaussian", lambda part, heads: self.network(part.to(self.dtype), heads), wanted)
         inner = tuple(slice(0, n) for n in shape)
         return {h: uncrop(p[inner], box, _triple(baseline)) for h, p in maps.items()}
 
@@ -107,7 +114,7 @@ def _triple(array: np.ndarray) -> tuple[int, int, int]:
 
 
 def _numpy(probability: Tensor) -> np.ndarray:
-    return probability[0, 0].float().cpu().numpy()
+    return probability[0, 0].cpu().numpy()
 
 
 def _slide(
@@ -119,19 +126,23 @@ def _slide(
     wanted: frozenset[Head],
     at_once: int = 1,
 ) -> Maps:
-    """MONAI's sliding window; zero padding is centred where a volume is smaller than the patch."""
-    from monai.inferers.utils import sliding_window_inference  # two seconds to import
-
+    """MONAI's sliding window over x, float32: it adds up in the number format of x. Zero padding is centred where a volume is smaller."""
     order = sorted(wanted)
 
     def predict(window: Tensor) -> tuple[Tensor, ...]:
         maps = network(window, wanted)
-        return tuple(maps[h].float() for h in order)
+        return tuple(maps[h] for h in order)
 
     with torch.inference_mode():
-        found = sliding_window_inference(x, patch, at_once, predict, overlap=overlap, mode=mode, padding_mode="constant")
+        found = _sliding_window()(x, patch, at_once, predict, overlap=overlap, mode=mode, padding_mode="constant")
     results = cast("tuple[Tensor, ...]", found if isinstance(found, tuple) else (found,))
     return {h: _numpy(r) for h, r in zip(order, results, strict=True)}
+
+
+def _sliding_window() -> Callable[..., object]:
+    from monai.inferers.utils import sliding_window_inference  # two seconds to import
+
+    return sliding_window_inference
 
 
 def make_engine(network: VNet, config: SegmentConfig) -> Engine:
@@ -139,6 +150,8 @@ def make_engine(network: VNet, config: SegmentConfig) -> Engine:
     device = choose_device(config.device)
     torch.set_num_threads(config.threads)
     keep_large_allocations()
+    if config.inference is Inference.WINDOWS or config.tile is not None:
+        _sliding_window()  # now, while a network is made ready
     dtype = torch.float32 if config.inference is Inference.WINDOWS else choose_dtype(config.precision, device)
     voxels = SLAB_VOXELS if config.tile is None else SLAB_VOXELS // 2  # who asks for tiles has little memory
     float32_on_cpu = dtype is torch.float32 and device.type == "cpu"

@@ -17,3 +17,11 @@ def stack(baseline: Tensor, followup: Tensor) -> Tensor:
     Reference: Wu et al. 2023, Eq. 1; the difference is taken after normalisation.
     """
     return torch.cat((baseline, followup, followup - baseline), dim=1)
+
+
+def visits(baseline: Tensor, followup: Tensor) -> Tensor:
+    """The same without the difference, for a network that takes it by its weights.
+
+    Returns: (B, 2, X, Y, Z): baseline, follow-up; the baseline itself where it is both.
+    """
+    return baseline if followup is baseline else torch.cat((baseline, followup), dim=1)

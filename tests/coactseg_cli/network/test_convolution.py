@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from coactseg_cli.network.convolution import Direct, Winograd, arranged
+from coactseg_cli.network.convolution import Direct, Visits, Winograd, arranged
 
 
 def kernel(channels_in=16, channels_out=32, seed=0):
@@ -23,7 +23,7 @@ def close(found, wanted):
 
 
 @pytest.mark.parametrize("way", [Direct, Winograd])
-@pytest.mark.parametrize("rows", [3, 4, 7, 8])
+@pytest.mark.parametrize("rows", [3, 4, 5, 6, 7, 8, 9, 13, 14])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 0), (0, 1), (1, 1)])
 @pytest.mark.parametrize("samples", [1, 2])
 def test_a_convolution_over_some_rows(way, rows, before, after, samples):
@@ -53,6 +53,19 @@ def test_a_kernel_without_bias():
     x = torch.randn(1, 16, 6, 4, 4)
     for way in (Direct, Winograd):
         close(way(weight, None)(x), expected(x, weight, None, 1, 1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_first_convolution_takes_visits(channels):
+    """One channel has its strides in any order; the result must lie as the other layers want it, or each of them puts it in order."""
+    weight, bias = kernel(3)
+    visits = torch.randn(2, channels, 6, 5, 4)
+    b, f = visits[:, :1], visits[:, min(channels, 2) - 1 : min(channels, 2)]
+    three = torch.cat((b, f, visits[:, 2:] if channels == 3 else f - b), dim=1)
+    found = Visits(weight, bias)(visits)
+    close(found, expected(three, weight, bias, 1, 1))
+    if channels == 1 and torch.backends.mkldnn.is_available():
+        assert found.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_small_inputs_in_float32_do_not_take_the_slow_way():

@@ -5,7 +5,7 @@ import torch
 from coactseg_cli.config import Inference, Precision, SegmentConfig
 from coactseg_cli.network.fast_vnet import FastVNet, Head
 from coactseg_cli.network.inference import make_engine
-from coactseg_cli.network.inputs import stack
+from coactseg_cli.network.inputs import stack, visits
 from coactseg_cli.network.losses import lesion_probability
 from coactseg_cli.network.model import VNet
 from tests.coactseg_cli.network.conftest import vectors
@@ -67,6 +67,17 @@ def test_folded_network_equals_the_plain_one(small):
         np.testing.assert_allclose(fast[head][:, 0].numpy(), lesion_probability(getattr(plain, head)).numpy(), atol=1e-5)
 
 
+def test_visits_as_channels_give_what_the_difference_gives(small):
+    a, b = torch.randn(2, 1, 32, 16, 48), torch.randn(2, 1, 32, 16, 48)
+    fast = FastVNet(small)
+    with torch.inference_mode():
+        for first, second in ((a, b), (a, a)):
+            few, three = fast(visits(first, second), ALL), fast(stack(first, second), ALL)
+            assert visits(first, second).shape[1] == (1 if first is second else 2)
+            for head in Head:
+                np.testing.assert_allclose(few[head].numpy(), three[head].numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize("rows", [16, 32, 48])
 @pytest.mark.parametrize("wanted", [{Head.NEW}, {Head.ALL_FOLLOWUP}, {Head.ALL_BASELINE, Head.ALL_FOLLOWUP}, set(Head)])
 def test_slabs_change_nothing(rows, wanted):
@@ -112,6 +123,15 @@ def test_fast_inference_looks_at_the_brain_box_only(small):
     assert probability[:6].max() == 0.0
     assert probability[6:24, 8:34, 16:44].min() > 0.0
     assert probability[24:].max() == 0.0
+
+
+def test_tiles_in_bf16_are_added_up_in_float32(small):
+    """Near 1, where the peak of a new lesion is asked for, bf16 counts in steps of 0.004."""
+    baseline, followup = scans((64, 40, 44))
+    engine = make_engine(small, SegmentConfig(precision=Precision.BF16, tile=48))
+    new = engine.run(baseline, followup, np.ones(baseline.shape, bool), [Head.NEW])[Head.NEW]
+    assert new.dtype == np.float32
+    assert (torch.from_numpy(new).bfloat16().float().numpy() != new).mean() > 0.9
 
 
 def test_tiles_hardly_change_a_map(small):
