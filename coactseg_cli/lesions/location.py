@@ -7,6 +7,7 @@ No atlas, no registration, no network. docs/tracking.md says how it was checked 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,7 @@ import numpy as np
 
 from coactseg_cli.components import label, sizes
 from coactseg_cli.lesions.history import History
+from coactseg_cli.volumes import box_of
 
 FLUID_Z = -1.2  # fluid is darker than this, in standard deviations of the brain
 MIN_DEPTH_MM = 15.0  # of the ventricles below the brain's surface; thinner atrophic brains still leave their bodies inside
@@ -87,26 +89,38 @@ def near_ventricles(labels: np.ndarray, ventricles: np.ndarray, spacing_mm: tupl
     """Ids that reach within PERIVENTRICULAR_MM of the ventricles; none where there are no ventricles."""
     if not ventricles.any():
         return set()
-    close = _distance_mm(ventricles, spacing_mm) <= PERIVENTRICULAR_MM
-    return {int(number) for number in np.unique(labels[close & (labels > 0)])}
+    near = _around(ventricles, PERIVENTRICULAR_MM, spacing_mm)
+    close = _distance_mm(ventricles[near], spacing_mm) <= PERIVENTRICULAR_MM
+    return {int(number) for number in np.unique(labels[near][close & (labels[near] > 0)])}
 
 
 def find_ventricles(anatomy: Anatomy, affine: np.ndarray) -> np.ndarray:
     """Bodies, frontal horns and atria of the lateral ventricles. Returns: (X, Y, Z) bool, empty where none are found on both sides."""
     spacing_mm = _spacing_mm(affine)
-    nothing = np.zeros(anatomy.brain.shape, bool)
+    ventricles = np.zeros(anatomy.brain.shape, bool)
     if not anatomy.brain.any():
-        return nothing
+        return ventricles
     sideways, zone = _zone(anatomy.brain, affine)
-    fluid = anatomy.brain & (anatomy.flair < FLUID_Z) & zone & (_depth_mm(anatomy.brain, spacing_mm) > MIN_DEPTH_MM)
+    zone = anatomy.brain & zone
+    if not zone.any():
+        return ventricles
+    near = _around(zone, MIN_DEPTH_MM + 2 * CLOSING_MM, spacing_mm)  # what lies farther decides nothing
+    fluid = zone[near] & (anatomy.flair[near] < FLUID_Z) & (_depth_mm(anatomy.brain[near], spacing_mm) > MIN_DEPTH_MM)
     thick = _thick_pieces(fluid, spacing_mm)
     if not thick.any():
-        return nothing
-    ventricles: np.ndarray = fluid & (_distance_mm(thick, spacing_mm) <= REGROWTH_MM)
+        return ventricles
+    found = fluid & (_distance_mm(thick, spacing_mm) <= REGROWTH_MM)
+    side = np.broadcast_to(sideways, zone.shape)[near]
     voxel_mm3 = float(np.prod(spacing_mm))
-    sides = [np.count_nonzero(ventricles & side) * voxel_mm3 for side in (sideways < 0, sideways > 0)]
-    plausible = min(sides) >= MIN_SIDE_MM3 and max(sides) <= MAX_SIDE_MM3
-    return ventricles if plausible else nothing
+    sides_mm3 = [np.count_nonzero(found & half) * voxel_mm3 for half in (side < 0, side > 0)]
+    if min(sides_mm3) >= MIN_SIDE_MM3 and max(sides_mm3) <= MAX_SIDE_MM3:
+        ventricles[near] = found
+    return ventricles
+
+
+def _around(mask: np.ndarray, reach_mm: float, spacing_mm: tuple[float, float, float]) -> tuple[slice, slice, slice]:
+    """The box of a mask and what lies within reach of it."""
+    return box_of(mask, math.ceil(reach_mm / min(spacing_mm))).slices
 
 
 def _depth_mm(brain: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:

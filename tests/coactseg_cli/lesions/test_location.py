@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coactseg_cli.lesions import location
 from coactseg_cli.lesions.location import MEANINGS, Anatomy, Location, find_ventricles, locate, near_ventricles
 from coactseg_cli.lesions.tracking import VisitMaps, track
 from coactseg_cli.volumes import load
@@ -35,6 +36,15 @@ def test_the_ventricles_are_found_and_other_fluid_is_not() -> None:
     found = find_ventricles(anatomy(BODIES, FISSURE, CISTERN, SULCI), AFFINE)
     assert not (found & ~BODIES).any()
     assert found.sum() > 0.95 * BODIES.sum()
+
+
+def test_looking_only_near_where_ventricles_can_be_changes_nothing(monkeypatch) -> None:
+    deep = (abs(X) <= 40) & (abs(Y + 14) <= 60) & (Z > 46) & BRAIN  # reaches the zone, and ends beyond it
+    scan = anatomy(BODIES, FISSURE, deep)
+    found = find_ventricles(scan, AFFINE)
+    monkeypatch.setattr(location, "_around", lambda *_: (slice(None),) * 3)
+    np.testing.assert_array_equal(find_ventricles(scan, AFFINE), found)
+    assert found.any()
 
 
 @pytest.mark.parametrize("fluid", [(), (FISSURE, CISTERN, SULCI), (BODIES & (X > 0),)], ids=["none", "elsewhere", "on one side"])
