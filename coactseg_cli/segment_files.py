@@ -15,7 +15,7 @@ from bids_app.entities import Entities
 from bids_app.sidecars import dseg_sidecar, mask_sidecar, probseg_sidecar
 from bids_app.tables import write_table
 from coactseg_cli.components import remove_small
-from coactseg_cli.lesion_maps import Grids, LesionMap, rounded
+from coactseg_cli.lesion_maps import STEP, Grids, LesionMap, rounded
 from coactseg_cli.lesions.measure import COLUMNS, Lesion, measure, row
 from coactseg_cli.nearest import carry
 from coactseg_cli.preprocessing.resampling import Interpolation, grid_of, resample
@@ -194,8 +194,9 @@ def write_probability(place: Place, found: LesionMap, space: str, volume: Volume
     path = place.tree.path(map_entities(place.visit.scan, found.desc, space, "probseg"))
     if found.stored is not None and found.stored.parent == path.parent and path.is_file():
         return [path]
+    steps = f" in steps of 1/{1 / STEP:.0f}" if found.stored is None else ""  # what was read may be of a version without steps
     content = probseg_sidecar(
-        description=f"Probability, 0 to 1 in steps of 2^-17, of {what(found.desc)}.",
+        description=f"Probability, 0 to 1{steps}, of {what(found.desc)}.",
         sources=_sources(place),
         spatial_reference=grid_uri(place, space),
         **found.facts,

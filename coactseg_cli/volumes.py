@@ -180,7 +180,8 @@ def _qform(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray | None, int
 
 def save(volume: Volume, path: Path, dtype: type[np.generic] = np.float32) -> None:
     """Write a NIfTI under a temporary name and rename it; sform and qform set, mm, no time stamp (same data, same bytes)."""
-    image = nib.Nifti1Image(volume.data.astype(dtype, copy=False), volume.affine)
+    data = np.asfortranarray(volume.data, dtype)  # the order of the file: nibabel writes a slice at a time, and gathers it much more slowly
+    image = nib.Nifti1Image(data, volume.affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=1, strip_shears=True)
