@@ -137,7 +137,7 @@ def test_probabilities_are_stored_in_steps(segmented):
         steps = load(path).data.astype(np.float64) / STEP
         assert np.array_equal(steps, np.rint(steps)), path.name
         assert 0 < steps.max() <= 1 / STEP
-        assert "in steps of 2^-17" in json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())["Description"]
+        assert "in steps of 1/131072" in json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())["Description"]
 
 
 def test_rounding_moves_a_probability_by_half_a_step_at_most():
