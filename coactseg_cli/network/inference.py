@@ -20,9 +20,8 @@ from coactseg_cli.network.device import choose_device, choose_dtype, keep_large_
 from coactseg_cli.network.fast_vnet import SLAB_VOXELS, FastVNet, Head
 from coactseg_cli.network.inputs import stack, visits
 from coactseg_cli.network.model import DIVISOR, VNet
-from coactseg_cli.volumes import box_of, uncrop
+from coactseg_cli.volumes import Box, box_of, uncrop
 
-CROP_MARGIN = 4  # voxels kept around the brain in fast inference
 WINDOWS_AT_ONCE = 2  # 4 % faster than one; more are no faster
 TILE_OVERLAP = 0.5  # of a tile's edge
 
@@ -45,55 +44,48 @@ class Engine:
         Args:
             baseline: (X, Y, Z) float32, normalised; zero outside the brain.
             followup: the same grid; the baseline itself gives the pass (x, x, 0).
-            brain: (X, Y, Z) bool; fast inference looks at its box only.
+            brain: (X, Y, Z) bool; the network looks at its box only, as the published code wants its scans cropped.
             heads: maps that are wanted; others are not computed.
 
-        Returns: per head (X, Y, Z) float32, 0 to 1.
+        Returns: per head (X, Y, Z) float32, 0 to 1; 0 outside the brain's box.
         Raises: OutOfMemory naming --tile.
         """
         wanted = frozenset(heads)
+        if not brain.any():
+            return {h: np.zeros(baseline.shape, np.float32) for h in wanted}
+        box = box_of(brain)
+        look = self._windows if self.config.inference is Inference.WINDOWS else self._whole
         try:
             with turn_on(self.device):
-                if self.config.inference is Inference.WINDOWS:
-                    return self._windows(baseline, followup, wanted)
-                return self._whole(baseline, followup, brain, wanted)
+                maps = look(self._input(baseline, followup, box), wanted)
         except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
                 raise
             msg = f"a pass over {baseline.shape} voxels needs more memory than there is ({error}). Pass --tile 128, or --device cpu."
             raise OutOfMemory(msg) from error
 
-    def _input(self, baseline: np.ndarray, followup: np.ndarray, box: tuple[slice, ...] = ()) -> Tensor:
+        x, y, z = baseline.shape
+        return {h: uncrop(p, box, (x, y, z)) for h, p in maps.items()}
+
+    def _input(self, baseline: np.ndarray, followup: np.ndarray, box: Box) -> Tensor:
         """The channels of a pass over a part of the volumes; bf16 would round a difference away that is not taken before."""
 
         def tensor(volume: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(volume[box], dtype=np.float32)).to(self.device)[None, None]
+            return torch.from_numpy(np.ascontiguousarray(volume[box.slices], dtype=np.float32)).to(self.device)[None, None]
 
         first = tensor(baseline)
         second = first if followup is baseline else tensor(followup)
         return (visits if self.dtype is torch.float32 else stack)(first, second)
 
-    def _windows(self, baseline: np.ndarray, followup: np.ndarray, wanted: frozenset[Head]) -> Maps:
+    def _windows(self, x: Tensor, wanted: frozenset[Head]) -> Maps:
         """The published way: windows every `stride` voxels, the last one moved back to the border, plain averages."""
-        x = self._input(baseline, followup)
         patch, stride = self.config.patch_size, self.config.stride
+        overlap = tuple(max(p - s - 1e-3, 0.0) / p for p, s in zip(patch, stride, strict=True))
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        return _slide(
-            x,
-            patch,
-            tuple(max(p - s - 1e-3, 0.0) / p for p, s in zip(patch, stride, strict=True)),
-            "constant",
-            self.network,
-            wanted,
-            WINDOWS_AT_ONCE,
-        )
+        return _slide(x, patch, overlap, "constant", self.network, wanted, WINDOWS_AT_ONCE)
 
-    def _whole(self, baseline: np.ndarray, followup: np.ndarray, brain: np.ndarray, wanted: frozenset[Head]) -> Maps:
-        """The brain box at once, or in Gaussian-weighted tiles; zero elsewhere."""
-        if not brain.any():
-            return {h: np.zeros(baseline.shape, np.float32) for h in wanted}
-        box = box_of(brain, CROP_MARGIN)
-        x = self._input(baseline, followup, box.slices)
+    def _whole(self, x: Tensor, wanted: frozenset[Head]) -> Maps:
+        """Everything at once, or in Gaussian-weighted tiles."""
         shape = x.shape[2:]
         edges = [-(-n // DIVISOR) * DIVISOR for n in shape]
         x = functional.pad(x, [p for n, e in zip(reversed(shape), reversed(edges), strict=True) for p in (0, e - n)])
@@ -104,13 +96,7 @@ class Engine:
         else:
             tile = (min(self.config.tile, edges[0]), min(self.config.tile, edges[1]), min(self.config.tile, edges[2]))
             maps = _slide(x, tile, (TILE_OVERLAP,) * 3, "gaussian", lambda part, heads: self.network(part.to(self.dtype), heads), wanted)
-        inner = tuple(slice(0, n) for n in shape)
-        return {h: uncrop(p[inner], box, _triple(baseline)) for h, p in maps.items()}
-
-
-def _triple(array: np.ndarray) -> tuple[int, int, int]:
-    x, y, z = array.shape
-    return x, y, z
+        return {h: p[tuple(slice(0, n) for n in shape)] for h, p in maps.items()}
 
 
 def _numpy(probability: Tensor) -> np.ndarray:
