@@ -65,6 +65,18 @@ class _Field:
         values: np.ndarray = ndimage.map_coordinates(self.values, places, order=1, mode="constant", prefilter=False)
         return values
 
+    def depths(self, towards: np.ndarray) -> tuple[float, float]:
+        """Mm from the scene's centre towards the camera: in front of the first, and behind the second there is nothing."""
+        filled = self.values > 0
+        x, y = np.nonzero(filled.any(axis=2))
+        if not len(x):
+            return -np.inf, np.inf
+        columns = filled[x, y]
+        ends = [columns.argmax(axis=1), columns.shape[1] - 1 - columns[:, ::-1].argmax(axis=1)]
+        mm = [(np.stack([x, y, z], axis=1) * self.spacing_mm - self.centre_mm) @ towards for z in ends]
+        voxel_mm = float(np.abs(self.spacing_mm * towards).sum())  # values between two voxels are mixed
+        return float(np.max(mm)) + voxel_mm, float(np.min(mm)) - voxel_mm
+
     def normals(self, points_mm: np.ndarray) -> np.ndarray:
         """Unit vectors out of the body at (n, 3) points."""
         slope = np.zeros_like(points_mm)
@@ -187,7 +199,9 @@ class _Scene:
         starts = flat_mm @ axes[:2]
         depth = np.full(len(starts), np.nan)
         active, before = np.arange(len(starts)), np.zeros(len(starts))
-        for t in np.arange(self.radius_mm, -self.radius_mm, -step_mm):
+        steps = np.arange(self.radius_mm, -self.radius_mm, -step_mm)
+        near, far = field.depths(axes[2])
+        for t in steps[(steps <= near) & (steps >= far)]:
             value = field.at(starts[active] + t * axes[2])
             hit = value >= field.level
             past = before[active[hit]]

@@ -114,15 +114,26 @@ def test_one_head_alone_is_the_same_map(small, head):
     assert np.array_equal(engine.run(baseline, followup, brain, [head])[head], engine.run(baseline, followup, brain, Head)[head])
 
 
-def test_fast_inference_looks_at_the_brain_box_only(small):
+@pytest.mark.parametrize("inference", list(Inference))
+def test_the_network_looks_at_the_brain_box_only(small, inference):
     baseline, followup = scans((40, 50, 60))
     brain = np.zeros(baseline.shape, bool)
     brain[10:20, 12:30, 20:40] = True
-    probability = make_engine(small, SegmentConfig()).run(baseline, followup, brain, [Head.NEW])[Head.NEW]
+    engine = make_engine(small, SegmentConfig(inference=inference, patch_size=(16, 16, 16), stride=(8, 8, 8)))
+    probability = engine.run(baseline, followup, brain, [Head.NEW])[Head.NEW]
     assert probability.shape == (40, 50, 60)
-    assert probability[:6].max() == 0.0
-    assert probability[6:24, 8:34, 16:44].min() > 0.0
-    assert probability[24:].max() == 0.0
+    assert probability[brain].min() > 0.0
+    assert (probability[~brain] == 0.0).all()
+    cropped = (np.ascontiguousarray(x[10:20, 12:30, 20:40]) for x in (baseline, followup))
+    alone = engine.run(*cropped, np.ones((10, 18, 20), bool), [Head.NEW])[Head.NEW]
+    np.testing.assert_array_equal(probability[10:20, 12:30, 20:40], alone)
+
+
+def test_without_a_brain_there_is_nothing(small):
+    baseline, followup = scans((16, 16, 16))
+    maps = make_engine(small, SegmentConfig()).run(baseline, followup, np.zeros(baseline.shape, bool), Head)
+    assert set(maps) == ALL
+    assert all((m == 0.0).all() for m in maps.values())
 
 
 def test_tiles_in_bf16_are_added_up_in_float32(small):
