@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import edt
 import numpy as np
 
-from coactseg_cli.components import label, sizes
+from coactseg_cli.components import depth_mm, label, sizes
 from coactseg_cli.lesions.history import History
 from coactseg_cli.volumes import box_of
 
@@ -164,7 +163,7 @@ def _along(affine: np.ndarray, shape: tuple[int, ...], world: int) -> np.ndarray
 def _thick_pieces(fluid: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Open by a ball of FISSURE_HALF_MM and half a voxel; drop small pieces."""
     radius_mm = FISSURE_HALF_MM + max(spacing_mm) / 2
-    core: np.ndarray = edt.edt(np.ascontiguousarray(fluid), anisotropy=spacing_mm) > radius_mm
+    core: np.ndarray = depth_mm(fluid, spacing_mm) > radius_mm
     if not core.any():
         return core
     labels, count = label(fluid & (_distance_mm(core, spacing_mm) <= radius_mm))
@@ -175,5 +174,4 @@ def _thick_pieces(fluid: np.ndarray, spacing_mm: tuple[float, float, float]) -> 
 
 def _distance_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Distance of each voxel's centre to the nearest centre in the mask."""
-    distance: np.ndarray = edt.edt(np.ascontiguousarray(~mask), anisotropy=spacing_mm)
-    return distance
+    return depth_mm(~mask, spacing_mm)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from coactseg_cli.components import depth_mm
 from coactseg_cli.preprocessing.transforms import apply
 
 COARSE_MM = 3.0  # voxels are averaged to about this, and then smoothed by a Gaussian of this standard deviation
@@ -73,8 +74,7 @@ def block_mean(data: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 def _inside(brain: np.ndarray, edges_mm: np.ndarray) -> np.ndarray:
     """The brain without its rim; all of it where next to nothing would be left."""
-    depth = ndimage.distance_transform_edt(np.pad(brain, 1), sampling=edges_mm)[1:-1, 1:-1, 1:-1]
-    deep: np.ndarray = depth > RIM_MM
+    deep: np.ndarray = depth_mm(np.pad(brain, 1), edges_mm.tolist())[1:-1, 1:-1, 1:-1] > RIM_MM
     return deep if int(deep.sum()) >= LEAST_VOXELS else brain
 
 

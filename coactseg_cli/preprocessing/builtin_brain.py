@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from coactseg_cli.components import label, sizes
+from coactseg_cli.components import depth_mm, label, sizes
 from coactseg_cli.errors import BrainExtractionFailed
 from coactseg_cli.preprocessing.resampling import Grid, Interpolation, grid_of, resample
 from coactseg_cli.preprocessing.transforms import apply
@@ -99,7 +99,7 @@ def _brain_in_head(intensity: np.ndarray, foreground: np.ndarray, head: np.ndarr
     if inside.size == 0:
         raise BrainExtractionFailed(_failure("found nothing bright in the middle of the head"))
     tissue = _like_brain(intensity, float(np.median(inside))) & (at[2] > top - BRAIN_MM / WORK_MM)
-    labels, n = label(ndimage.distance_transform_edt(tissue, sampling=WORK_MM) > BRIDGE_MM)
+    labels, n = label(depth_mm(tissue, (WORK_MM,) * 3) > BRIDGE_MM)
     counts = np.bincount(labels[distance < 80], minlength=n + 1)[1:]
     if not counts.any():
         raise BrainExtractionFailed(_failure("found no compact tissue in the middle of the head"))
@@ -143,7 +143,7 @@ def dilate(mask: np.ndarray, radius_mm: float) -> np.ndarray:
     """Grow a mask on the working grid by a ball."""
     if not mask.any():
         return mask
-    grown: np.ndarray = ndimage.distance_transform_edt(~mask, sampling=WORK_MM) <= radius_mm
+    grown: np.ndarray = depth_mm(~mask, (WORK_MM,) * 3) <= radius_mm
     return grown
 
 
@@ -151,6 +151,6 @@ def close(mask: np.ndarray, radius_mm: float) -> np.ndarray:
     """Grow and shrink a mask on the working grid by a ball: narrow gaps are filled."""
     pad = int(radius_mm / WORK_MM) + 2
     grown = dilate(np.pad(mask, pad), radius_mm)
-    shrunk = ndimage.distance_transform_edt(grown, sampling=WORK_MM) > radius_mm
+    shrunk = depth_mm(grown, (WORK_MM,) * 3) > radius_mm
     closed: np.ndarray = shrunk[pad:-pad, pad:-pad, pad:-pad] | mask
     return closed

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from coactseg_cli.components import depth_mm
 from coactseg_cli.errors import ImplausibleRegistration
 from coactseg_cli.preprocessing.halfway import mean_rigid, orthonormal
 from coactseg_cli.preprocessing.itk import one_thread, simpleitk, to_image, to_matrix
@@ -103,7 +104,7 @@ def _head(volume: Volume, mask: np.ndarray | None) -> _Head:
     part = crop(volume, box)
     inside = inside[box.slices]
     if mask is not None:
-        inside = ndimage.distance_transform_edt(~inside, sampling=part.spacing_mm) <= _RIM_MM
+        inside = depth_mm(~inside, part.spacing_mm) <= _RIM_MM
     top = float(np.percentile(part.data[inside], 99.8))
     return _Head(part.like(np.clip(part.data, 0.0, max(top, 1e-6)) / max(top, 1e-6)), inside)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from coactseg_cli.components import keep_confident, label, min_voxels, peaks_of, remove_small, sizes
+from coactseg_cli.components import depth_mm, keep_confident, label, min_voxels, peaks_of, remove_small, sizes
 
 
 def corner_cubes():
@@ -68,3 +69,13 @@ def test_a_lesion_that_reaches_the_peak_nowhere_is_dropped_as_a_whole():
     labels, n = label(probability >= 0.5)
     assert peaks_of(labels, n, probability).tolist() == pytest.approx([0.9, 0.89])
     assert not keep_confident(np.zeros((3, 3, 3), np.float32), 0.5, 0.9).any()
+
+
+def test_depth_is_measured_between_centres_to_what_is_outside():
+    mask = np.zeros((9, 8, 7), bool)
+    mask[2:7, 1:6, 1:5] = True
+    spacing_mm = (1.0, 0.7, 3.0)
+    expected = ndimage.distance_transform_edt(mask, sampling=spacing_mm)
+    np.testing.assert_allclose(depth_mm(mask.transpose(2, 0, 1), (3.0, 1.0, 0.7)).transpose(1, 2, 0), expected, rtol=1e-6)
+    np.testing.assert_allclose(depth_mm(mask, spacing_mm), expected, rtol=1e-6)
+    assert np.isinf(depth_mm(np.ones((3, 3, 3), bool), spacing_mm)).all()
