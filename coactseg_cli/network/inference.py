@@ -44,17 +44,19 @@ class Engine:
         Args:
             baseline: (X, Y, Z) float32, normalised; zero outside the brain.
             followup: the same grid; the baseline itself gives the pass (x, x, 0).
-            brain: (X, Y, Z) bool; the network looks at its box only, as the published code wants its scans cropped.
+            brain: (X, Y, Z) bool; fast inference looks at its box only, windows lie over all that is given, as the published code has them.
             heads: maps that are wanted; others are not computed.
 
-        Returns: per head (X, Y, Z) float32, 0 to 1; 0 outside the brain's box.
+        Returns: per head (X, Y, Z) float32, 0 to 1; in fast inference 0 outside the brain's box.
         Raises: OutOfMemory naming --tile.
         """
         wanted = frozenset(heads)
-        if not brain.any():
+        if self.config.inference is Inference.WINDOWS:
+            look, box = self._windows, Box((0, 0, 0), _triple(baseline))
+        elif brain.any():
+            look, box = self._whole, box_of(brain)
+        else:
             return {h: np.zeros(baseline.shape, np.float32) for h in wanted}
-        box = box_of(brain)
-        look = self._windows if self.config.inference is Inference.WINDOWS else self._whole
         try:
             with turn_on(self.device):
                 maps = look(self._input(baseline, followup, box), wanted)
@@ -64,8 +66,7 @@ class Engine:
             msg = f"a pass over {baseline.shape} voxels needs more memory than there is ({error}). Pass --tile 128, or --device cpu."
             raise OutOfMemory(msg) from error
 
-        x, y, z = baseline.shape
-        return {h: uncrop(p, box, (x, y, z)) for h, p in maps.items()}
+        return {h: uncrop(p, box, _triple(baseline)) for h, p in maps.items()}
 
     def _input(self, baseline: np.ndarray, followup: np.ndarray, box: Box) -> Tensor:
         """The channels of a pass over a part of the volumes; bf16 would round a difference away that is not taken before."""
@@ -74,7 +75,8 @@ class Engine:
             return torch.from_numpy(np.ascontiguousarray(volume[box.slices], dtype=np.float32)).to(self.device)[None, None]
 
         first = tensor(baseline)
-        second = first if followup is baseline else tensor(followup)
+        same = followup is baseline or np.array_equal(followup, baseline)  # a copy gives what the scan itself gives, bit by bit
+        second = first if same else tensor(followup)
         return (visits if self.dtype is torch.float32 else stack)(first, second)
 
     def _windows(self, x: Tensor, wanted: frozenset[Head]) -> Maps:
@@ -97,6 +99,11 @@ class Engine:
             tile = (min(self.config.tile, edges[0]), min(self.config.tile, edges[1]), min(self.config.tile, edges[2]))
             maps = _slide(x, tile, (TILE_OVERLAP,) * 3, "gaussian", lambda part, heads: self.network(part.to(self.dtype), heads), wanted)
         return {h: p[tuple(slice(0, n) for n in shape)] for h, p in maps.items()}
+
+
+def _triple(array: np.ndarray) -> tuple[int, int, int]:
+    x, y, z = array.shape
+    return x, y, z
 
 
 def _numpy(probability: Tensor) -> np.ndarray:

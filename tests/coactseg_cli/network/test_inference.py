@@ -114,12 +114,11 @@ def test_one_head_alone_is_the_same_map(small, head):
     assert np.array_equal(engine.run(baseline, followup, brain, [head])[head], engine.run(baseline, followup, brain, Head)[head])
 
 
-@pytest.mark.parametrize("inference", list(Inference))
-def test_the_network_looks_at_the_brain_box_only(small, inference):
+def test_fast_inference_looks_at_the_brain_box_only(small):
     baseline, followup = scans((40, 50, 60))
     brain = np.zeros(baseline.shape, bool)
     brain[10:20, 12:30, 20:40] = True
-    engine = make_engine(small, SegmentConfig(inference=inference, patch_size=(16, 16, 16), stride=(8, 8, 8)))
+    engine = make_engine(small, SegmentConfig())
     probability = engine.run(baseline, followup, brain, [Head.NEW])[Head.NEW]
     assert probability.shape == (40, 50, 60)
     assert probability[brain].min() > 0.0
@@ -127,6 +126,16 @@ def test_the_network_looks_at_the_brain_box_only(small, inference):
     cropped = (np.ascontiguousarray(x[10:20, 12:30, 20:40]) for x in (baseline, followup))
     alone = engine.run(*cropped, np.ones((10, 18, 20), bool), [Head.NEW])[Head.NEW]
     np.testing.assert_array_equal(probability[10:20, 12:30, 20:40], alone)
+
+
+def test_a_scan_and_its_copy_give_what_a_scan_and_itself_give(small):
+    scan, _ = scans()
+    brain = np.ones(scan.shape, bool)
+    for config in (SegmentConfig(), SegmentConfig(inference=Inference.WINDOWS, patch_size=(32, 32, 32), stride=(16, 16, 16))):
+        engine = make_engine(small, config)
+        assert np.array_equal(
+            engine.run(scan, scan.copy(), brain, [Head.NEW])[Head.NEW], engine.run(scan, scan, brain, [Head.NEW])[Head.NEW]
+        )
 
 
 def test_without_a_brain_there_is_nothing(small):
