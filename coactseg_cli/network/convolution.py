@@ -87,8 +87,9 @@ class Winograd(nn.Module):
         torch.add(difference_1, difference_2, alpha=8, out=y3)
         del m1, m2, m3, m4, sum_1, sum_2, difference_1, difference_2
         first, last = torch.sub(d4, d2, alpha=5, out=even), torch.mul(d1, 4, out=odd).sub_(d3, alpha=5)
-        first[:, :, before:].add_(x[:, :, before * 3 :: 4][:, :, : n - before], alpha=4)
-        d5 = x[:, :, 5 - before :: 4][:, :, :n]
+        d0 = x[:, :, 3 if before else 0 :: 4][:, :, : n - before]  # without the first, where that is zeros
+        first[:, :, before:].add_(d0, alpha=4)
+        d5 = x[:, :, 5 - before :: 4][:, :, :n]  # without the last, where that is zeros
         last[:, :, : d5.shape[2]].add_(d5)
         y0 += self._product(0, first, out)
         y3 += self._product(5, last, out)

@@ -65,7 +65,6 @@ class Engine:
                 raise
             msg = f"a pass over {baseline.shape} voxels needs more memory than there is ({error}). Pass --tile 128, or --device cpu."
             raise OutOfMemory(msg) from error
-
         return {h: uncrop(p, box, _triple(baseline)) for h, p in maps.items()}
 
     def _input(self, baseline: np.ndarray, followup: np.ndarray, box: Box) -> Tensor:
