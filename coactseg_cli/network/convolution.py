@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LEAST_CHANNELS = 16  # with fewer the sums of Winograd's way cost more than the products it saves
+PIECE = 1 << 22  # numbers of a result that are made at a time: what they are made from takes half as much again
 ALL = slice(None)
 _ONES = (1, 1, 1)
 _ONE_DNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -64,7 +65,11 @@ class Winograd(nn.Module):
             return self.direct(x, before, after, out)  # type: ignore[no-any-return]
         shape = (x.shape[0], self.kernels[0][out].shape[0], rows, *x.shape[3:])
         y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
-        self._by_fours(x, before, out, y[:, :, :most])
+        step = max(PIECE // (y.numel() // rows) // 4 * 4, 4)
+        for start in range(0, most, step):
+            stop = min(start + step, most)
+            piece = x[:, :, max(start - before, 0) : stop + 2 - before]
+            self._by_fours(piece, before if start == 0 else 0, out, y[:, :, start:stop])
         if most < rows:
             y[:, :, most:] = self.direct(x[:, :, most - before :], 0, after, out)
         return y

@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from coactseg_cli.network.convolution import Visits, arranged, is_float32_on_cpu
 from coactseg_cli.network.model import Decoder, VNet
 
-SLAB_VOXELS = 1 << 20  # of the finest level, computed at a time
+SLAB_VOXELS = 1 << 20  # of the finest level, computed at a time: two windows of 80^3
 LEAST_ROWS = 8  # of a slab: each needs two more on either side
 
 
@@ -60,11 +60,9 @@ class FastVNet(nn.Module):
             wanted: the heads; others are not computed.
         """
         volume, slabs = _Rows(x, 0, x.shape[2]), self._slabs(x)
-        one, twos = volume, []
-        for start, stop in slabs:
-            one = self._level_one(volume, start, stop)
-            twos.append(self.encoder.block_one_dw(one.data))
-        eight = self._coarse_levels(twos[0] if len(twos) == 1 else torch.cat(twos, dim=2))
+        one, two = self._fine_levels(volume, slabs)
+        eight = self._coarse_levels(two)
+        del two
         maps = {h: torch.empty((x.shape[0], 1, *x.shape[2:]), device=x.device) for h in sorted(wanted)}
         for start, stop in slabs:
             first, last = _with_neighbours(start, stop, volume.total) if Head.NEW in wanted else (start, stop)
@@ -82,6 +80,20 @@ class FastVNet(nn.Module):
         most = max(self.slab_voxels * rows // (x.numel() // x.shape[1]), 1)
         step = -(-max(LEAST_ROWS, -(-rows // -(-rows // most))) // 4) * 4
         return [(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+    def _fine_levels(self, volume: _Rows, slabs: list[tuple[int, int]]) -> tuple[_Rows, Tensor]:
+        """Features of the finest level in the last slab, and of all of the next, (B, 2 F, X/2, Y/2, Z/2)."""
+        one = self._level_one(volume, *slabs[0])
+        part = self.encoder.block_one_dw(one.data)
+        if len(slabs) == 1:
+            return one, part
+        shape = (*part.shape[:2], volume.total // 2, *part.shape[3:])
+        two = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last_3d)
+        two[:, :, : part.shape[2]] = part
+        for start, stop in slabs[1:]:
+            one = self._level_one(volume, start, stop)
+            two[:, :, start // 2 : stop // 2] = self.encoder.block_one_dw(one.data)
+        return one, two
 
     def _level_one(self, volume: _Rows, start: int, stop: int) -> _Rows:
         """Features of the finest level of the encoder, (B, F, rows, Y, Z)."""

@@ -24,6 +24,7 @@ from coactseg_cli.volumes import Box, box_of, uncrop
 
 WINDOWS_AT_ONCE = 2  # 4 % faster than one; more are no faster
 TILE_OVERLAP = 0.5  # of a tile's edge
+CPU_SLAB_BYTES = 1 << 20  # of one feature of a slab, where a processor looks at a whole brain: fresh memory costs time
 
 
 Maps = dict[Head, np.ndarray]
@@ -145,8 +146,14 @@ def make_engine(network: VNet, config: SegmentConfig) -> Engine:
     if config.inference is Inference.WINDOWS or config.tile is not None:
         _sliding_window()  # now, while a network is made ready
     dtype = torch.float32 if config.inference is Inference.WINDOWS else choose_dtype(config.precision, device)
-    voxels = SLAB_VOXELS if config.tile is None else SLAB_VOXELS // 2  # who asks for tiles has little memory
     float32_on_cpu = dtype is torch.float32 and device.type == "cpu"
-    fast = FastVNet(network, float32_on_cpu=float32_on_cpu, slab_voxels=voxels).to(device=device, dtype=dtype)
+    fast = FastVNet(network, float32_on_cpu=float32_on_cpu, slab_voxels=_slab_voxels(config, device, dtype)).to(device=device, dtype=dtype)
     fast = fast.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Engine(fast, config, device, dtype)
+
+
+def _slab_voxels(config: SegmentConfig, device: torch.device, dtype: torch.dtype) -> int:
+    if config.inference is Inference.WINDOWS or device.type != "cpu":
+        return SLAB_VOXELS
+    voxels = CPU_SLAB_BYTES // dtype.itemsize
+    return voxels if config.tile is None else voxels // 2  # who asks for tiles has little memory
