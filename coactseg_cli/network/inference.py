@@ -24,7 +24,7 @@ from coactseg_cli.volumes import Box, box_of, uncrop
 
 WINDOWS_AT_ONCE = 2  # 4 % faster than one; more are no faster
 TILE_OVERLAP = 0.5  # of a tile's edge
-CPU_SLAB_BYTES = 1 << 20  # of one feature of a slab, where a processor looks at a whole brain: fresh memory costs time
+CPU_SLAB_BYTES = 1 << 21  # of one feature of a slab, where a processor looks at a whole brain: fresh memory costs time
 
 
 Maps = dict[Head, np.ndarray]
@@ -155,5 +155,4 @@ def make_engine(network: VNet, config: SegmentConfig) -> Engine:
 def _slab_voxels(config: SegmentConfig, device: torch.device, dtype: torch.dtype) -> int:
     if config.inference is Inference.WINDOWS or device.type != "cpu":
         return SLAB_VOXELS
-    voxels = CPU_SLAB_BYTES // dtype.itemsize
-    return voxels if config.tile is None else voxels // 2  # who asks for tiles has little memory
+    return CPU_SLAB_BYTES // dtype.itemsize

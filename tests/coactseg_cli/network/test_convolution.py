@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from coactseg_cli.network import convolution
 from coactseg_cli.network.convolution import Direct, Visits, Winograd, arranged
 
 
@@ -30,6 +31,16 @@ def test_a_convolution_over_some_rows(way, rows, before, after, samples):
     weight, bias = kernel()
     x = torch.randn(samples, 16, rows, 5, 6, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=torch.channels_last_3d)
     close(way(weight, bias)(x, before, after), expected(x, weight, bias, before, after))
+
+
+@pytest.mark.parametrize("rows", [12, 13, 23, 24])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("piece", [1, 8 * 32 * 30])  # the fewest rows at a time, and eight
+def test_pieces_change_nothing(rows, before, after, piece, monkeypatch):
+    weight, bias = kernel()
+    x = torch.randn(1, 16, rows, 5, 6, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=torch.channels_last_3d)
+    monkeypatch.setattr(convolution, "PIECE", piece)
+    close(Winograd(weight, bias)(x, before, after), expected(x, weight, bias, before, after))
 
 
 @pytest.mark.parametrize("way", [Direct, Winograd])
